@@ -1,0 +1,11 @@
+//! Partition tables, disk signatures and the regions of a disk, as data.
+//!
+//! A disk is read into a [`Layout`]: the raw sectors of its tables, byte for byte, and what they
+//! mean. The raw sectors are what is saved and restored; the decoded values are for people, for
+//! checks, and for the few fields that must change on a larger disk.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
+
+mod region;
+
+pub use region::{Finding, FindingCode, Layout, Partition, Region, RegionKind, TableKind, TableRole, TableSectors};

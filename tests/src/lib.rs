@@ -1,0 +1,13 @@
+//! What the tests share: running real tools, mounting real file systems, reading disk images.
+//!
+//! A missing tool is an error, never a skipped test: `make tools` installs every one of them.
+#![forbid(unsafe_code)]
+#![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
+
+pub mod file_disk;
+pub mod mount;
+pub mod tool;
+
+pub use file_disk::FileDisk;
+pub use mount::{LoopDevice, Mounted};
+pub use tool::{run, run_status, run_with_input};

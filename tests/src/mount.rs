@@ -1,0 +1,66 @@
+//! Loop devices and mounts that are taken down again when a test ends, also when it fails.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::tool::{run, run_status};
+
+/// A loop device over a file.
+pub struct LoopDevice {
+    path: PathBuf,
+}
+
+impl LoopDevice {
+    /// Attaches `file`, with logical sectors of `sector_size` bytes, partitions scanned.
+    ///
+    /// # Panics
+    /// Where no loop device can be had: the tests need root.
+    pub fn attach(file: &Path, sector_size: u32) -> Self {
+        let size = sector_size.to_string();
+        let printed = run(
+            "losetup",
+            ["--find", "--show", "--partscan", "--sector-size", &size, &file.display().to_string()],
+        );
+        Self { path: PathBuf::from(printed.trim()) }
+    }
+
+    /// The device, as `/dev/loop7`.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        run_status("losetup", ["--detach", &self.path.display().to_string()]);
+    }
+}
+
+/// A mounted file system.
+pub struct Mounted {
+    directory: TempDir,
+}
+
+impl Mounted {
+    /// Mounts `source` (a device, or an image file through a loop device) with `options`, for example `loop` or `ro,loop`.
+    ///
+    /// # Panics
+    /// Where the kernel can't mount it.
+    pub fn new(source: &Path, options: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        run("mount", ["-o", options, &source.display().to_string(), &directory.path().display().to_string()]);
+        Self { directory }
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        run_status("umount", [&self.directory.path().display().to_string()]);
+    }
+}
