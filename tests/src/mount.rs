@@ -18,10 +18,8 @@ impl LoopDevice {
     /// Where no loop device can be had: the tests need root.
     pub fn attach(file: &Path, sector_size: u32) -> Self {
         let size = sector_size.to_string();
-        let printed = run(
-            "losetup",
-            ["--find", "--show", "--partscan", "--sector-size", &size, &file.display().to_string()],
-        );
+        let printed =
+            run("losetup", ["--find", "--show", "--partscan", "--sector-size", &size, &file.display().to_string()]);
         Self { path: PathBuf::from(printed.trim()) }
     }
 

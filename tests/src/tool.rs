@@ -35,11 +35,7 @@ pub fn run_status<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<I
 ///
 /// # Panics
 /// As [`run`].
-pub fn run_with_input<A: AsRef<OsStr>>(
-    program: &str,
-    arguments: impl IntoIterator<Item = A>,
-    input: &[u8],
-) -> String {
+pub fn run_with_input<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>, input: &[u8]) -> String {
     let mut child = command(program, arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::buffer::AlignedBuffer;
 use crate::extent::DiskExtent;
 use crate::extents::Extents;
 use crate::sector::SectorSize;
@@ -26,15 +27,7 @@ pub trait WriteAt: ReadAt {
 
     /// Makes the bytes of `extent` read as zeros, without sending them where the device can do that.
     fn write_zeros(&self, extent: DiskExtent) -> io::Result<()> {
-        let zeros = vec![0; 1 << 20];
-        let mut position = extent.start();
-        while position < extent.end() {
-            let length = extent.end().saturating_sub(position).min(1 << 20);
-            let part = usize::try_from(length).ok().and_then(|length| zeros.get(..length)).unwrap_or(&zeros);
-            self.write_at(position, part)?;
-            position = position.saturating_add(length);
-        }
-        Ok(())
+        write_zeros_by_hand(extent, |offset, zeros| self.write_at(offset, zeros))
     }
 
     /// Returns when everything written before is on stable storage.
@@ -60,6 +53,22 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         (**self).read_at(offset, buffer)
     }
+}
+
+/// Writes zeros piece by piece, for devices that have no quicker way.
+pub fn write_zeros_by_hand(
+    extent: DiskExtent,
+    mut write_at: impl FnMut(u64, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let zeros = AlignedBuffer::new(1 << 20);
+    let mut position = extent.start();
+    while position < extent.end() {
+        let length = extent.end().saturating_sub(position).min(1 << 20);
+        let part = usize::try_from(length).ok().and_then(|length| zeros.get(..length)).unwrap_or(&zeros);
+        write_at(position, part)?;
+        position = position.saturating_add(length);
+    }
+    Ok(())
 }
 
 /// Reads `length` bytes from `offset`. The caller bounds `length`: it is allocated at once.

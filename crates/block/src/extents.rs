@@ -244,8 +244,7 @@ mod tests {
     }
 
     fn is_canonical(set: &Extents<crate::InRegion>) -> bool {
-        set.as_slice().windows(2).all(|pair| pair[0].end() < pair[1].start())
-            && set.iter().all(|run| !run.is_empty())
+        set.as_slice().windows(2).all(|pair| pair[0].end() < pair[1].start()) && set.iter().all(|run| !run.is_empty())
     }
 
     proptest! {

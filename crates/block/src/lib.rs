@@ -16,7 +16,7 @@ mod sector;
 mod window;
 
 pub use buffer::{AlignedBuffer, BUFFER_ALIGNMENT, is_zero};
-pub use disk::{Disk, ReadAt, WriteAt, is_unreadable, read_vec};
+pub use disk::{Disk, ReadAt, WriteAt, is_unreadable, read_vec, write_zeros_by_hand};
 pub use extent::{DiskExtent, Extent, ExtentError, InDisk, InRegion, RegionExtent, Space};
 pub use extents::Extents;
 pub use faulty::{Fault, FaultyDisk, Operation};

@@ -1,0 +1,313 @@
+//! Disks that are open: block devices with direct I/O, regular files through the page cache.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use block::{BUFFER_ALIGNMENT, Disk, DiskExtent, Extents, InDisk, ReadAt, SectorSize, WriteAt};
+use rustix::fs::{Advice, FallocateFlags, OFlags, SeekFrom};
+
+use crate::error::{Error, Result};
+use crate::{ioctl, usage};
+
+/// A disk that is only read.
+pub struct SourceDisk {
+    open: OpenDisk,
+}
+
+/// A disk that is overwritten.
+pub struct DestinationDisk {
+    open: OpenDisk,
+}
+
+/// A disk through two descriptors: large aligned pieces go past the page cache, where the kernel can
+/// do that, and odd pieces (a superblock of 1 KiB) through it.
+struct OpenDisk {
+    path: PathBuf,
+    buffered: File,
+    direct: Option<File>,
+    size: u64,
+    sector_size: Option<SectorSize>,
+    is_block_device: bool,
+}
+
+impl SourceDisk {
+    /// Opens a disk read-only, and exclusively where it is a block device: nobody else mounts or
+    /// assembles it meanwhile.
+    ///
+    /// # Errors
+    /// `InUse` where it is mounted or otherwise taken.
+    pub fn open(path: &Path) -> Result<Self> {
+        let open = OpenDisk::open(path, OpenOptions::new().read(true))?;
+        if !open.is_block_device {
+            lock(path, &open.buffered, File::try_lock_shared)?;
+        }
+        Ok(Self { open })
+    }
+
+    /// Sets the kernel's read-only flag, so that nobody on this machine can write to the disk by accident.
+    /// The flag stays after this value is gone.
+    ///
+    /// # Errors
+    /// What the kernel said. Regular files have no such flag: nothing is done.
+    pub fn set_read_only(&self) -> Result<()> {
+        if !self.open.is_block_device {
+            return Ok(());
+        }
+        ioctl::set_read_only(&self.open.buffered, true).map_err(|source| self.open.error("write-protecting", source))
+    }
+}
+
+impl DestinationDisk {
+    /// Opens a disk for reading and writing, exclusively.
+    ///
+    /// # Errors
+    /// `InUse` where it is mounted or otherwise taken.
+    pub fn open(path: &Path) -> Result<Self> {
+        let open = OpenDisk::open(path, OpenOptions::new().read(true).write(true))?;
+        if !open.is_block_device {
+            lock(path, &open.buffered, File::try_lock)?;
+        }
+        Ok(Self { open })
+    }
+
+    /// Lets the kernel read the partition table again. Regular files have none in the kernel: nothing is done.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn reread_partitions(&self) -> Result<()> {
+        if !self.open.is_block_device {
+            return Ok(());
+        }
+        ioctl::reread_partitions(&self.open.buffered)
+            .map_err(|source| self.open.error("rereading the partition table of", source))
+    }
+}
+
+fn lock(path: &Path, file: &File, try_lock: fn(&File) -> std::result::Result<(), std::fs::TryLockError>) -> Result<()> {
+    try_lock(file).map_err(|error| match error {
+        std::fs::TryLockError::WouldBlock => Error::InUse { path: path.into(), by: "another session".into() },
+        std::fs::TryLockError::Error(source) => Error::Io { path: path.into(), operation: "locking", source },
+    })
+}
+
+impl OpenDisk {
+    fn open(path: &Path, options: &mut OpenOptions) -> Result<Self> {
+        let io_error = |operation, source: io::Error| match source.raw_os_error() {
+            Some(2) => Error::NotFound { path: path.into() },
+            Some(16) => Error::InUse { path: path.into(), by: usage::holders(path) },
+            _ => Error::Io { path: path.into(), operation, source },
+        };
+        let file_type = std::fs::metadata(path).map_err(|source| io_error("opening", source))?.file_type();
+        let is_block_device = file_type.is_block_device();
+        if !is_block_device && !file_type.is_file() {
+            return Err(Error::NotADisk { path: path.into() });
+        }
+        if is_block_device && usage::is_partition(path) {
+            return Err(Error::Partition { path: path.into() });
+        }
+        if !is_block_device && let Some(device) = usage::loop_device_of(path) {
+            return Err(Error::InUse { path: path.into(), by: device });
+        }
+        let exclusive = if is_block_device { OFlags::EXCL } else { OFlags::empty() };
+        let flags = |extra: OFlags| i32::try_from((exclusive | extra).bits()).unwrap_or_default();
+        let buffered =
+            options.custom_flags(flags(OFlags::empty())).open(path).map_err(|error| io_error("opening", error))?;
+        // The second descriptor is not exclusive: the kernel would see it as another user.
+        let direct_flags = i32::try_from(OFlags::DIRECT.bits()).unwrap_or_default();
+        let direct = is_block_device.then(|| options.custom_flags(direct_flags).open(path).ok()).flatten();
+        let size =
+            rustix::fs::seek(&buffered, SeekFrom::End(0)).map_err(|error| io_error("measuring", error.into()))?;
+        let sector_size = is_block_device
+            .then(|| rustix::fs::ioctl_blksszget(&buffered).ok().and_then(|bytes| SectorSize::new(bytes).ok()))
+            .flatten();
+        Ok(Self { path: path.into(), buffered, direct, size, sector_size, is_block_device })
+    }
+
+    fn error(&self, operation: &'static str, source: io::Error) -> Error {
+        Error::Io { path: self.path.clone(), operation, source }
+    }
+
+    /// The descriptor for a piece of I/O.
+    fn file_for(&self, offset: u64, memory: &[u8]) -> &File {
+        let sector = self.sector_size.unwrap_or(SectorSize::B512);
+        let aligned = sector.is_aligned(offset)
+            && u64::try_from(memory.len()).is_ok_and(|length| length > 0 && sector.is_aligned(length))
+            && memory.as_ptr().align_offset(BUFFER_ALIGNMENT) == 0;
+        match &self.direct {
+            Some(direct) if aligned => direct,
+            _ => &self.buffered,
+        }
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file_for(offset, buffer).read_exact_at(buffer, offset)
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let end = offset.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
+        if end > self.size {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.file_for(offset, data).write_all_at(data, offset)
+    }
+
+    fn write_zeros(&self, extent: DiskExtent) -> io::Result<()> {
+        if extent.end() > self.size {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if self.is_block_device {
+            return ioctl::zero_out(&self.buffered, extent.start(), extent.length());
+        }
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        Ok(rustix::fs::fallocate(&self.buffered, flags, extent.start(), extent.length())?)
+    }
+
+    fn data_extents(&self, extent: DiskExtent) -> io::Result<Extents<InDisk>> {
+        let mut extents = Extents::new();
+        if self.is_block_device {
+            return Ok(extent.into());
+        }
+        let mut position = extent.start();
+        while position < extent.end() {
+            let start = match rustix::fs::seek(&self.buffered, SeekFrom::Data(position)) {
+                Ok(start) => start,
+                // No data up to the end of the file.
+                Err(rustix::io::Errno::NXIO) => break,
+                // The file system does not tell: everything may be data.
+                Err(_) => return Ok(extent.into()),
+            };
+            let end = rustix::fs::seek(&self.buffered, SeekFrom::Hole(start))?;
+            if end <= start {
+                return Ok(extent.into());
+            }
+            extents.insert(DiskExtent::between(start.min(extent.end()), end.min(extent.end())));
+            position = end;
+        }
+        Ok(extents)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.buffered.sync_all()?;
+        // So that what is read back comes from the medium, not from memory.
+        let _ = rustix::fs::fadvise(&self.buffered, 0, None, Advice::DontNeed);
+        Ok(())
+    }
+}
+
+impl ReadAt for SourceDisk {
+    fn size(&self) -> u64 {
+        self.open.size
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.open.read_at(offset, buffer)
+    }
+}
+
+impl Disk for SourceDisk {
+    fn sector_size(&self) -> Option<SectorSize> {
+        self.open.sector_size
+    }
+
+    fn data_extents(&self, extent: DiskExtent) -> io::Result<Extents<InDisk>> {
+        self.open.data_extents(extent)
+    }
+}
+
+impl ReadAt for DestinationDisk {
+    fn size(&self) -> u64 {
+        self.open.size
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.open.read_at(offset, buffer)
+    }
+}
+
+impl Disk for DestinationDisk {
+    fn sector_size(&self) -> Option<SectorSize> {
+        self.open.sector_size
+    }
+
+    fn data_extents(&self, extent: DiskExtent) -> io::Result<Extents<InDisk>> {
+        self.open.data_extents(extent)
+    }
+}
+
+impl WriteAt for DestinationDisk {
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.open.write_at(offset, data)
+    }
+
+    fn write_zeros(&self, extent: DiskExtent) -> io::Result<()> {
+        if extent.is_empty() {
+            return Ok(());
+        }
+        match self.open.write_zeros(extent) {
+            // The file system can't punch holes, the device knows no such command, or the piece is odd: send zeros.
+            Err(error) if matches!(error.raw_os_error(), Some(22 | 25 | 95)) => {
+                block::write_zeros_by_hand(extent, |offset, zeros| self.open.write_at(offset, zeros))
+            }
+            other => other,
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.open.sync()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use block::read_vec;
+
+    use super::*;
+
+    fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_file_is_a_disk_and_its_holes_are_known() {
+        let file = file(&[7; 8192]);
+        file.as_file().set_len(1 << 20).unwrap();
+        let disk = SourceDisk::open(file.path()).unwrap();
+        assert_eq!((disk.size(), disk.sector_size()), (1 << 20, None));
+        let all = DiskExtent::between(0, 1 << 20);
+        assert_eq!(disk.data_extents(all).unwrap(), DiskExtent::between(0, 8192).into());
+        assert!(disk.data_extents(DiskExtent::between(8192, 9000)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_destination_never_grows_and_zeros_are_zeros() {
+        let file = file(&[7; 8192]);
+        let disk = DestinationDisk::open(file.path()).unwrap();
+        assert_eq!(disk.write_at(8191, b"ab").unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        disk.write_zeros(DiskExtent::between(100, 5000)).unwrap();
+        disk.sync().unwrap();
+        let bytes = read_vec(&disk, 0, 8192).unwrap();
+        assert!(bytes[..100].iter().chain(&bytes[5000..]).all(|byte| *byte == 7));
+        assert!(bytes[100..5000].iter().all(|byte| *byte == 0));
+        assert_eq!(file.as_file().metadata().unwrap().len(), 8192);
+    }
+
+    #[test]
+    fn a_disk_is_the_destination_of_one_session_only() {
+        let file = file(&[0; 512]);
+        let _first = DestinationDisk::open(file.path()).unwrap();
+        assert!(matches!(DestinationDisk::open(file.path()), Err(Error::InUse { .. })));
+        assert!(matches!(SourceDisk::open(file.path()), Err(Error::InUse { .. })));
+    }
+
+    #[test]
+    fn what_is_no_disk_is_refused() {
+        assert!(matches!(SourceDisk::open(Path::new("/dev/null")), Err(Error::NotADisk { .. })));
+        assert!(matches!(SourceDisk::open(Path::new("/absent")), Err(Error::NotFound { .. })));
+    }
+}

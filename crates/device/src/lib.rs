@@ -1,0 +1,18 @@
+//! Real disks: what is attached, what it is, and reading and writing it.
+//!
+//! A source is opened read-only and exclusively; a destination exclusively. This is the only crate
+//! that may use `unsafe`, for the ioctls that no library wraps.
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
+
+mod attached;
+mod disk;
+mod error;
+mod ioctl;
+mod machine;
+mod usage;
+
+pub use attached::{Attached, attached, identify};
+pub use disk::{DestinationDisk, SourceDisk};
+pub use error::{Error, Result};
+pub use machine::{Machine, NetworkCard, machine};
+pub use usage::{disks_under, is_inside};

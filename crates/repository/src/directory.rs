@@ -1,0 +1,322 @@
+//! A directory as a target: a local disk, or anything the kernel has mounted.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use image::{Entry, Lock, Store, StoreError, StoreErrorKind, StoreFile, StoreResult};
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
+
+const LOCKS_DIRECTORY: &str = "locks";
+/// Files kept open for reading: enough for the packs that one restore reads at a time.
+const OPEN_FILES_LIMIT: usize = 32;
+
+/// A directory that holds a repository.
+pub struct DirectoryStore {
+    root: PathBuf,
+    open_files: Mutex<Vec<(String, Arc<File>)>>,
+}
+
+impl DirectoryStore {
+    /// The existing directory at `root`.
+    ///
+    /// # Errors
+    /// Where it does not exist or is no directory. It is never made: a target that is not there is
+    /// most often one that is not mounted, and its images would land on the wrong disk.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        if !fs::metadata(root)?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(Self { root: root.canonicalize()?, open_files: Mutex::default() })
+    }
+
+    /// The directory, without symbolic links.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn error(&self, operation: &'static str, path: &str, source: io::Error) -> StoreError {
+        StoreError { kind: (&source).into(), location: self.location(), path: path.to_owned(), operation, source }
+    }
+
+    fn open_for_reading(&self, path: &str) -> io::Result<Arc<File>> {
+        let mut open = self.open_files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(position) = open.iter().position(|(name, _)| name == path) {
+            let found = open.remove(position);
+            let file = found.1.clone();
+            open.push(found);
+            return Ok(file);
+        }
+        let file = Arc::new(File::open(self.root.join(path))?);
+        if open.len() >= OPEN_FILES_LIMIT {
+            open.remove(0);
+        }
+        open.push((path.to_owned(), file.clone()));
+        Ok(file)
+    }
+
+    /// Closes a file whose name is about to mean something else.
+    fn forget(&self, path: &str) {
+        self.open_files.lock().unwrap_or_else(PoisonError::into_inner).retain(|(name, _)| name != path);
+    }
+
+    fn make_parents(&self, path: &str) -> io::Result<()> {
+        match Path::new(path).parent() {
+            Some(parent) => fs::create_dir_all(self.root.join(parent)),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the names in the directories above `path` stable, up to the root.
+    fn sync_directories(&self, path: &str) -> io::Result<()> {
+        for parent in Path::new(path).ancestors().skip(1) {
+            File::open(self.root.join(parent))?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    fn write_temporary(&self, path: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+        self.make_parents(path)?;
+        let temporary = self.root.join(format!("{path}.new-{}", std::process::id()));
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        Ok(temporary)
+    }
+}
+
+impl Store for DirectoryStore {
+    fn location(&self) -> String {
+        self.root.display().to_string()
+    }
+
+    fn list(&self, directory: &str) -> StoreResult<Vec<Entry>> {
+        let read = || -> io::Result<Vec<Entry>> {
+            let mut entries = Vec::new();
+            for entry in fs::read_dir(self.root.join(directory))? {
+                let entry = entry?;
+                // A file may vanish while others work in the same repository.
+                let Ok(metadata) = entry.metadata() else { continue };
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                let size = if metadata.is_dir() { 0 } else { metadata.len() };
+                entries.push(Entry { name, size, is_directory: metadata.is_dir() });
+            }
+            entries.sort();
+            Ok(entries)
+        };
+        match read() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            other => other.map_err(|error| self.error("listing", directory, error)),
+        }
+    }
+
+    fn size(&self, path: &str) -> StoreResult<u64> {
+        let metadata = fs::metadata(self.root.join(path));
+        metadata.map(|metadata| metadata.len()).map_err(|error| self.error("looking at", path, error))
+    }
+
+    fn read_at(&self, path: &str, offset: u64, buffer: &mut [u8]) -> StoreResult<()> {
+        let file = self.open_for_reading(path).map_err(|error| self.error("opening", path, error))?;
+        file.read_exact_at(buffer, offset).map_err(|error| self.error("reading", path, error))
+    }
+
+    fn create(&self, path: &str) -> StoreResult<Box<dyn StoreFile>> {
+        self.forget(path);
+        let create = || {
+            self.make_parents(path)?;
+            OpenOptions::new().write(true).create(true).truncate(true).open(self.root.join(path))
+        };
+        let file = create().map_err(|error| self.error("making", path, error))?;
+        Ok(Box::new(DirectoryFile { file, path: path.to_owned(), location: self.location() }))
+    }
+
+    fn append(&self, path: &str, length: u64) -> StoreResult<Box<dyn StoreFile>> {
+        self.forget(path);
+        let open = || {
+            let file = OpenOptions::new().append(true).open(self.root.join(path))?;
+            file.set_len(length)?;
+            Ok(file)
+        };
+        let file = open().map_err(|error| self.error("opening", path, error))?;
+        Ok(Box::new(DirectoryFile { file, path: path.to_owned(), location: self.location() }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> StoreResult<()> {
+        self.forget(from);
+        self.forget(to);
+        let rename = || {
+            self.make_parents(to)?;
+            fs::rename(self.root.join(from), self.root.join(to))?;
+            self.sync_directories(to)?;
+            self.sync_directories(from)
+        };
+        rename().map_err(|error| self.error("renaming", to, error))
+    }
+
+    fn publish(&self, path: &str, bytes: &[u8]) -> StoreResult<()> {
+        let publish = || {
+            let temporary = self.write_temporary(path, bytes)?;
+            let renamed = rename_without_replacing(&temporary, &self.root.join(path));
+            if renamed.is_err() {
+                // The error that matters is the one of the renaming.
+                let _ = fs::remove_file(&temporary);
+            }
+            renamed?;
+            self.sync_directories(path)
+        };
+        publish().map_err(|error| self.error("publishing", path, error))
+    }
+
+    fn remove(&self, path: &str) -> StoreResult<()> {
+        self.forget(path);
+        match fs::remove_file(self.root.join(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(|error| self.error("removing", path, error)),
+        }
+    }
+
+    fn lock(&self, name: &str) -> StoreResult<Box<dyn Lock>> {
+        let path = format!("{LOCKS_DIRECTORY}/{name}");
+        let open = || {
+            self.make_parents(&path)?;
+            OpenOptions::new().write(true).create(true).truncate(false).open(self.root.join(&path))
+        };
+        let file = open().map_err(|error| self.error("opening", &path, error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Box::new(DirectoryLock { _file: file })),
+            Err(TryLockError::WouldBlock) => {
+                let error = self.error("locking", &path, io::ErrorKind::WouldBlock.into());
+                Err(StoreError { kind: StoreErrorKind::Locked, ..error })
+            }
+            Err(TryLockError::Error(error)) => Err(self.error("locking", &path, error)),
+        }
+    }
+
+    fn available_bytes(&self) -> StoreResult<Option<u64>> {
+        let status = rustix::fs::statvfs(&self.root).map_err(|error| self.error("looking at", "", error.into()))?;
+        Ok(status.f_bavail.checked_mul(status.f_frsize))
+    }
+}
+
+/// Renames, failing where the new name is taken.
+fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => return Ok(()),
+        // The file system knows no such flag (NFS, some FUSE file systems).
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+        Err(error) => return Err(error.into()),
+    }
+    match fs::hard_link(from, to) {
+        Ok(()) => fs::remove_file(from),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        // No hard links either (FAT, exFAT over FUSE): two that publish at the same instant could
+        // still replace each other here; the lock of the session keeps them apart on one machine.
+        Err(_) if to.exists() => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(from, to),
+    }
+}
+
+struct DirectoryFile {
+    file: File,
+    path: String,
+    location: String,
+}
+
+impl DirectoryFile {
+    fn error(&self, operation: &'static str, source: io::Error) -> StoreError {
+        let (location, path) = (self.location.clone(), self.path.clone());
+        StoreError { kind: (&source).into(), location, path, operation, source }
+    }
+}
+
+impl StoreFile for DirectoryFile {
+    fn write(&mut self, bytes: &[u8]) -> StoreResult<()> {
+        self.file.write_all(bytes).map_err(|error| self.error("writing", error))
+    }
+
+    fn sync(&mut self) -> StoreResult<()> {
+        self.file.sync_all().map_err(|error| self.error("writing", error))
+    }
+}
+
+/// The kernel releases the lock when the file is closed, also when the process is killed.
+struct DirectoryLock {
+    _file: File,
+}
+
+impl Lock for DirectoryLock {}
+
+#[cfg(test)]
+mod tests {
+    use image::read_all;
+
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, DirectoryStore) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::open(directory.path()).unwrap();
+        (directory, store)
+    }
+
+    #[test]
+    fn a_name_is_published_once() {
+        let (_directory, store) = store();
+        store.publish("images/a/manifest.json", b"first").unwrap();
+        let error = store.publish("images/a/manifest.json", b"second").unwrap_err();
+        assert_eq!(error.kind, StoreErrorKind::AlreadyExists);
+        assert_eq!(read_all(&store, "images/a/manifest.json", 100).unwrap(), b"first");
+        assert_eq!(store.list("images/a").unwrap().len(), 1, "no temporary file stays behind");
+    }
+
+    #[test]
+    fn without_the_flag_of_the_kernel_a_name_is_still_taken_once() {
+        let (directory, _store) = store();
+        let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+        fs::write(&from, b"new").unwrap();
+        fs::write(&to, b"old").unwrap();
+        assert_eq!(rename_without_replacing(&from, &to).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&to).unwrap(), b"old");
+    }
+
+    #[test]
+    fn a_lock_is_held_by_one_and_ends_with_its_value() {
+        let (_directory, store) = store();
+        let lock = store.lock("save-a").unwrap();
+        assert_eq!(store.lock("save-a").err().map(|error| error.kind), Some(StoreErrorKind::Locked));
+        assert!(store.lock("save-b").is_ok());
+        drop(lock);
+        assert!(store.lock("save-a").is_ok());
+    }
+
+    #[test]
+    fn appending_goes_on_where_it_is_told_to() {
+        let (_directory, store) = store();
+        store.create("images/a/1.pack.part").unwrap().write(b"0123456789").unwrap();
+        store.append("images/a/1.pack.part", 4).unwrap().write(b"xy").unwrap();
+        store.rename("images/a/1.pack.part", "packs/ab/abc.pack").unwrap();
+        assert_eq!(read_all(&store, "packs/ab/abc.pack", 100).unwrap(), b"0123xy");
+        assert_eq!(store.size("images/a/1.pack.part").unwrap_err().kind, StoreErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_replaced_file_is_read_anew() {
+        let (_directory, store) = store();
+        store.create("a").unwrap().write(b"old").unwrap();
+        assert_eq!(read_all(&store, "a", 100).unwrap(), b"old");
+        store.create("b").unwrap().write(b"new!").unwrap();
+        store.rename("b", "a").unwrap();
+        assert_eq!(read_all(&store, "a", 100).unwrap(), b"new!");
+        let mut past_the_end = [0; 9];
+        assert_eq!(store.read_at("a", 0, &mut past_the_end).unwrap_err().kind, StoreErrorKind::Truncated);
+    }
+
+    #[test]
+    fn a_target_that_is_not_there_is_not_made() {
+        let (directory, _store) = store();
+        assert!(DirectoryStore::open(&directory.path().join("absent")).is_err());
+        assert!(!directory.path().join("absent").exists());
+    }
+}
