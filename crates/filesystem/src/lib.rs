@@ -140,6 +140,11 @@ pub fn survey(region: &dyn ReadAt) -> Survey {
     }
 }
 
+/// The answer for bytes that no file system can be in, as gaps between partitions: all of them are saved.
+pub fn unrecognised() -> Survey {
+    Survey::whole(None, Reason::new(ReasonCode::Unrecognised, "outside every partition"))
+}
+
 fn survey_row(region: &dyn ReadAt, row: &Row, file_system: &FileSystem) -> Survey {
     if file_system.size > region.size() {
         let detail = format!("the file system has {} bytes, the region {}", file_system.size, region.size());

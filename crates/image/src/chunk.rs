@@ -188,8 +188,8 @@ impl Encoder {
         Ok(())
     }
 
-    /// Appends the record of `chunk` to `records`. `id` must be [`ChunkId::of`] the chunk.
-    pub fn encode(&mut self, id: ChunkId, chunk: &[u8], records: &mut Vec<u8>) {
+    /// Appends the record of `chunk` to `records` and returns its stored bytes. `id` must be [`ChunkId::of`] the chunk.
+    pub fn encode(&mut self, id: ChunkId, chunk: &[u8], records: &mut Vec<u8>) -> u32 {
         let compressed = self.compressor.compress_to_buffer(chunk, &mut self.scratch[..]).ok();
         let frame = compressed.and_then(|length| self.scratch.get(..length)).filter(|frame| frame.len() < chunk.len());
         let (encoding, stored) = match frame {
@@ -208,6 +208,7 @@ impl Encoder {
         header.check = check_of(header.as_bytes().get(..CHECK_OFFSET).unwrap_or_default(), stored);
         records.extend_from_slice(header.as_bytes());
         records.extend_from_slice(stored);
+        header.stored_length.get()
     }
 }
 

@@ -6,6 +6,17 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
 
+mod divide;
+mod ebr;
+mod error;
+mod gpt;
+mod mbr;
+mod read;
 mod region;
+#[cfg(test)]
+mod samples;
+mod sectors;
 
+pub use error::Error;
+pub use read::read;
 pub use region::{Finding, FindingCode, Layout, Partition, Region, RegionKind, TableKind, TableRole, TableSectors};

@@ -69,7 +69,8 @@ pub enum TableRole {
 /// A span of a disk that is saved as one unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Region {
-    /// Unique on its disk: `p1` for partition number 1, `gap1` for the first gap, `disk` for a disk without a table.
+    /// Unique on its disk: `p1` for partition number 1, `gap1` for the first gap, `disk` for a disk without a
+    /// table (a gap where a damaged table asks for saving it whole).
     pub name: String,
     /// Where it lies.
     pub extent: DiskExtent,
@@ -85,7 +86,8 @@ pub struct Region {
 pub enum RegionKind {
     /// A primary or logical partition of an MBR, or a partition of a GPT.
     Partition,
-    /// Sectors that belong to no partition and no table.
+    /// Sectors that belong to no partition and no table, or to none alone. Always saved whole: no file
+    /// system in it may say that bytes are free.
     Gap,
     /// All of a disk without a table.
     WholeDisk,
@@ -131,14 +133,24 @@ pub enum FindingCode {
     BackupGptNotAtEnd,
     /// The MBR of a GPT disk holds more than the protective entry.
     HybridMbr,
-    /// Partitions share sectors. The shared bytes are saved once, with the first of them.
+    /// Partitions share sectors with each other or with a table. The shared bytes are saved once and
+    /// whole, as gaps; a partition is cut before the first byte that is not its alone, and has no
+    /// region where that is its first.
     OverlappingPartitions,
     /// A partition passes the end of the disk. What is on the disk is saved.
     PartitionPastEnd,
     /// The chain of extended boot records is broken or loops. What was reached is used.
     BrokenExtendedChain,
-    /// A GPT signature that no header could be read from. The disk is saved whole.
+    /// A protective MBR, but no valid GPT. The disk is one gap, saved whole.
     GptUnusable,
+    /// LBA 0 has entries that no operating system would use. The disk is one gap, saved whole.
+    MbrUnusable,
+    /// A valid GPT that nothing in LBA 0 protects. Operating systems ignore it, and so does this program.
+    StaleGpt,
+    /// An entry that ends before it starts. It is ignored.
+    ImpossibleEntry,
+    /// Table sectors that the medium can't read back.
+    Unreadable,
 }
 
 impl Layout {

@@ -1,0 +1,168 @@
+//! How a session can end other than well.
+
+use std::io;
+
+use block::DiskExtent;
+
+/// The result of planning or running a session.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operator stopped it.
+    #[error("cancelled")]
+    Cancelled,
+    /// Going on could harm something; nothing was changed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A request that can't be carried out as it is.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The repository did not deliver, did not take, or is damaged.
+    #[error(transparent)]
+    Repository(#[from] image::Error),
+    /// Chunks that the image needs are missing or damaged.
+    #[error("{image}: {region}: {count} chunks can't be read from the repository, the first is number {first_chunk}: {reason}")]
+    ChunksDamaged {
+        /// Name of the image.
+        image: String,
+        /// Disk and region, as `sda:p1`.
+        region: String,
+        /// How many chunks, as far as was looked.
+        count: u64,
+        /// The first of them.
+        first_chunk: u64,
+        /// What is wrong with the first.
+        reason: String,
+    },
+    /// A source can't be read any more at all.
+    #[error("reading {disk} at {offset}")]
+    Source {
+        /// Disk, by its name in the image.
+        disk: String,
+        /// Byte offset on the disk.
+        offset: u64,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A destination did not take what was written, or can't be read.
+    #[error("{operation} {disk} at {offset}")]
+    Destination {
+        /// Disk, by its name in the image.
+        disk: String,
+        /// What was being done.
+        operation: &'static str,
+        /// Byte offset on the disk.
+        offset: u64,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A destination returned other bytes than were written.
+    #[error("{disk} returned other bytes than were written to {extent}")]
+    ReadBack {
+        /// Disk, by its name in the image.
+        disk: String,
+        /// Which bytes.
+        extent: DiskExtent,
+    },
+    /// The machine is out of something.
+    #[error("{0}")]
+    System(#[source] io::Error),
+}
+
+/// Why something was not done, to keep data safe.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Images are never overwritten.
+    #[error("the image {0} exists already")]
+    ImageExists(String),
+    /// Another session works on it.
+    #[error("another session is saving the image {0} now")]
+    ImageBusy(String),
+    /// The image's layout can't go onto the destination.
+    #[error("{disk}: {reason}")]
+    Placement {
+        /// Disk, by its name in the image.
+        disk: String,
+        /// Why.
+        #[source]
+        reason: layout::PlaceError,
+    },
+    /// The end of the image's disk would be cut off, and it holds data.
+    #[error("{disk}: the destination ends before {region}, which holds data")]
+    DataCutOff {
+        /// Disk, by its name in the image.
+        disk: String,
+        /// The region.
+        region: String,
+    },
+    /// A region goes into a smaller one.
+    #[error("{region} has {needed} bytes, its destination {available}")]
+    RegionTooSmall {
+        /// The region of the image.
+        region: String,
+        /// Its bytes.
+        needed: u64,
+        /// Bytes of the destination.
+        available: u64,
+    },
+}
+
+/// What is wrong with a request.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// No such image.
+    #[error("there is no image {0}")]
+    NoImage(String),
+    /// The place holds no repository.
+    #[error("there is no repository in {0}")]
+    NoRepository(String),
+    /// No such disk in the image.
+    #[error("the image has no disk {name}; it has {known}")]
+    NoDisk {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// No such region.
+    #[error("there is no region {name}; there are {known}")]
+    NoRegion {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// A region name that several disks have.
+    #[error("{0} is a region of several disks: name it DISK:{0}")]
+    AmbiguousRegion(String),
+    /// A region that the image does not hold.
+    #[error("{0} was left out when the image was saved")]
+    RegionNotSaved(String),
+    /// Nothing to do.
+    #[error("no disk was named")]
+    NoDisks,
+    /// A disk that was named twice.
+    #[error("{0} was named twice")]
+    SameDiskTwice(String),
+}
+
+impl Error {
+    /// Whether the repository's bytes are at fault.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Repository(error) => error.is_damage(),
+            Self::ChunksDamaged { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+impl From<image::StoreError> for Error {
+    fn from(error: image::StoreError) -> Self {
+        Self::Repository(error.into())
+    }
+}

@@ -1,0 +1,34 @@
+//! The work: plan and run save, restore, verify and compare.
+//!
+//! Disks and repositories come in as traits, so that all of it runs in memory too. What can harm
+//! something takes a plan by type: it can't be called without one, and a plan is made to be shown.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
+
+mod compare;
+mod error;
+mod load;
+mod log;
+mod pieces;
+mod progress;
+mod repository;
+mod restore;
+mod save;
+mod selection;
+mod source;
+mod verify;
+
+pub use compare::{Comparison, Difference, compare};
+pub use error::{Error, Refusal, RequestError, Result};
+pub use progress::{Cancel, Event, Observer, Phase};
+pub use repository::{Listed, list_images, open_repository, read_manifest};
+pub use restore::{
+    Assignment, Destination, Interrupted, PlannedDestination, PlannedRestore, RegionChoice, RestorePlan,
+    RestoreReport, RestoreRequest, WritableDisk, plan_restore, restore,
+};
+pub use save::{
+    Level, PlannedDisk, PlannedRegion, SavePlan, SaveRequest, SaveSettings, plan_save, read_layout, save,
+    survey_region,
+};
+pub use source::Source;
+pub use verify::{DamagedPack, DamagedRegion, ImageHealth, Verification, VerifyRequest, verify};

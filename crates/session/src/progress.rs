@@ -1,0 +1,103 @@
+//! What a session tells while it runs, and how it is told to stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use block::DiskExtent;
+use serde::Serialize;
+
+/// What happens in a session. Numbers are bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A part of the work begins; `Progress` counts up to `total`.
+    Began {
+        /// Which part.
+        phase: Phase,
+        /// Bytes to go through.
+        total: u64,
+    },
+    /// The work comes to another region.
+    Region {
+        /// Disk, by its name in the image.
+        disk: String,
+        /// Region, by its name on the disk.
+        region: String,
+    },
+    /// Bytes of the present phase that are done.
+    Progress {
+        /// From 0 to the total of the phase.
+        done: u64,
+    },
+    /// An interrupted save left chunks that this session goes on with.
+    Resumed {
+        /// Bytes that need not be stored again.
+        stored: u64,
+    },
+    /// Sectors could not be read. They are kept as zeros and listed in the image.
+    Unreadable {
+        /// Disk, by its name in the image.
+        disk: String,
+        /// Which bytes of the disk.
+        extent: DiskExtent,
+    },
+    /// Something that does not stop the work but should be known.
+    Warning {
+        /// What, in English.
+        text: String,
+    },
+}
+
+/// The parts of the work that take time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Looking at tables and file systems.
+    Survey,
+    /// Reading, compressing and storing.
+    Save,
+    /// Checking that everything is there before a disk is touched.
+    Check,
+    /// Writing to the destination.
+    Restore,
+    /// Reading back what was written.
+    ReadBack,
+    /// Reading and checking the repository.
+    Verify,
+    /// Reading disks and comparing them with the image.
+    Compare,
+}
+
+/// Who is told what happens. Called from several threads.
+pub trait Observer: Sync {
+    /// Takes notice. Must return soon: the work waits.
+    fn notify(&self, event: Event);
+}
+
+/// Nobody.
+impl Observer for () {
+    fn notify(&self, _: Event) {}
+}
+
+/// The operator's wish to stop. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel {
+    wished: Arc<AtomicBool>,
+}
+
+impl Cancel {
+    /// Nobody wishes to stop yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Wishes to stop. May be called from a signal handler's thread.
+    pub fn cancel(&self) {
+        self.wished.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody wishes to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.wished.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,16 @@
+//! Restoring an image.
+//!
+//! The order is the order of danger: everything is checked; what makes a disk boot or a file
+//! system recognisable is cleared; the data is written; it is made stable and read back; the first
+//! chunk of each region is written; the tables are written, LBA 0 last. Whenever it ends in
+//! between, no table is valid.
+
+pub(crate) mod plan;
+mod stale;
+mod write;
+
+pub use plan::{
+    Assignment, Destination, PlannedDestination, PlannedRestore, RegionChoice, RestorePlan, RestoreRequest,
+    WritableDisk, plan_restore,
+};
+pub use write::{Interrupted, RestoreReport, restore};

@@ -1,0 +1,306 @@
+//! What a restore will overwrite: made, checked, shown and confirmed before anything is written.
+
+use block::{Disk, DiskExtent, WriteAt, is_zero};
+use image::{
+    CHUNK_SIZE, ChunkContent, ChunkIndex, DiskIdentity, DiskRecord, Manifest, MapReader, Store, manifest_path, map_path,
+};
+use layout::{Grow, PlaceOptions, Placement};
+
+use crate::error::{Error, Refusal, RequestError, Result};
+use crate::load::Loader;
+use crate::pieces::Place;
+use crate::progress::{Cancel, Event, Observer, Phase};
+use crate::selection::{find, known_regions};
+
+/// A disk that can be overwritten.
+pub trait WritableDisk: Disk + WriteAt {}
+impl<T: Disk + WriteAt> WritableDisk for T {}
+
+/// A disk that is to be overwritten.
+pub struct Destination<'a> {
+    /// What the operator calls it, as `/dev/sdb`.
+    pub name: String,
+    /// What it is by itself.
+    pub identity: DiskIdentity,
+    /// Its bytes.
+    pub disk: &'a dyn WritableDisk,
+}
+
+/// Which disk of the image goes onto which destination.
+pub struct Assignment<'a> {
+    /// Disk, by its name in the image.
+    pub disk: String,
+    /// The destination.
+    pub destination: Destination<'a>,
+}
+
+/// One region that is restored alone, into a region that the destination has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegionChoice {
+    /// The region of the image, as `p1` or `sda:p1`.
+    pub source: String,
+    /// The region of the destination by the destination's present table; the one of the same name where `None`.
+    pub destination: Option<String>,
+}
+
+/// What an operator asks of a restore.
+#[derive(Clone, Debug, Default)]
+pub struct RestoreRequest {
+    /// Regions to restore alone; empty for whole disks.
+    pub regions: Vec<RegionChoice>,
+    /// Tables and gaps without the contents of partitions.
+    pub layout_only: bool,
+    /// The partition that gets the additional space of a larger disk.
+    pub grow: Option<Grow>,
+    /// Read back what was written.
+    pub read_back: bool,
+}
+
+/// What will be overwritten.
+pub struct RestorePlan {
+    /// The image.
+    pub manifest: Manifest,
+    /// The request that it answers.
+    pub request: RestoreRequest,
+    /// One for each destination, in the order of the assignments.
+    pub disks: Vec<PlannedDestination>,
+    /// Where every chunk is.
+    pub(crate) index: ChunkIndex,
+}
+
+/// What will be overwritten of one destination.
+pub struct PlannedDestination {
+    /// Disk, by its name in the image.
+    pub disk: String,
+    /// The destination, as the operator calls it.
+    pub destination: String,
+    /// Tables and what is cleared; `None` where only regions are restored into the table that is there.
+    pub placement: Option<Placement>,
+    /// The regions that are written.
+    pub regions: Vec<PlannedRestore>,
+    /// Regions that the destination gets and that are not written: left out of the image, or of the request.
+    pub left: Vec<String>,
+}
+
+/// A region that will be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedRestore {
+    /// Its name in the image.
+    pub name: String,
+    /// Where it goes.
+    pub extent: DiskExtent,
+    /// Bytes that were saved of it.
+    pub bytes: u64,
+}
+
+impl RestorePlan {
+    /// Bytes that were saved of all regions that will be written.
+    pub fn total_bytes(&self) -> u64 {
+        self.disks.iter().flat_map(|disk| &disk.regions).map(|region| region.bytes).sum()
+    }
+
+    /// The regions to write with their maps, in disk order.
+    pub(crate) fn places<'a>(&self, store: &'a dyn Store) -> Result<Vec<Place<'a>>> {
+        let mut places = Vec::new();
+        for (number, planned) in self.disks.iter().enumerate() {
+            let record = disk_of(&self.manifest, &planned.disk)?;
+            for region in &planned.regions {
+                let Some(map) = open_map(store, &self.manifest, record, &region.name)? else { continue };
+                let name = format!("{}:{}", planned.disk, region.name);
+                places.push(Place { disk: number, name, extent: region.extent, map });
+            }
+        }
+        Ok(places)
+    }
+}
+
+/// Plans to restore an image, and checks that the repository has everything that is needed.
+///
+/// # Errors
+/// `Refused` where the image has no place on a destination; damage where a map or the place of a chunk is missing.
+pub fn plan_restore(
+    store: &dyn Store,
+    manifest: Manifest,
+    assignments: &[Assignment<'_>],
+    request: RestoreRequest,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<RestorePlan> {
+    if assignments.is_empty() {
+        return Err(RequestError::NoDisks.into());
+    }
+    let disks = if request.regions.is_empty() {
+        assignments.iter().map(|assignment| plan_disk(&manifest, assignment, &request)).collect::<Result<_>>()?
+    } else {
+        plan_regions(&manifest, assignments, &request)?
+    };
+    let index = ChunkIndex::read(store)?;
+    let plan = RestorePlan { manifest, request, disks, index };
+    check_chunks(store, &plan, observer, cancel)?;
+    check_cut(store, &plan)?;
+    Ok(plan)
+}
+
+fn plan_disk(manifest: &Manifest, assignment: &Assignment<'_>, request: &RestoreRequest) -> Result<PlannedDestination> {
+    let record = disk_of(manifest, &assignment.disk)?;
+    let disk = assignment.destination.disk;
+    let destination = layout::Destination { size: disk.size(), sector_size: disk.sector_size() };
+    let options = PlaceOptions { grow: request.grow.clone() };
+    let placement = layout::place(&record.layout, &destination, &options)
+        .map_err(|reason| Refusal::Placement { disk: assignment.disk.clone(), reason })?;
+    let mut regions = Vec::new();
+    let mut left = Vec::new();
+    for (name, extent) in &placement.regions {
+        let Some((region, saved)) = record.region(name) else { continue };
+        let is_wanted = !request.layout_only || region.kind == layout::RegionKind::Gap;
+        if saved.map.is_some() && is_wanted {
+            regions.push(PlannedRestore { name: name.clone(), extent: *extent, bytes: saved.coverage.bytes });
+        } else {
+            left.push(name.clone());
+        }
+    }
+    let destination = assignment.destination.name.clone();
+    Ok(PlannedDestination { disk: assignment.disk.clone(), destination, placement: Some(placement), regions, left })
+}
+
+fn plan_regions(
+    manifest: &Manifest,
+    assignments: &[Assignment<'_>],
+    request: &RestoreRequest,
+) -> Result<Vec<PlannedDestination>> {
+    let assigned = |name: &str| assignments.iter().any(|assignment| assignment.disk == name);
+    let known = known_regions(
+        manifest.disks.iter().filter(|disk| assigned(&disk.name)).map(|disk| (disk.name.as_str(), &disk.layout)),
+    );
+    let mut planned = Vec::new();
+    for assignment in assignments {
+        let record = disk_of(manifest, &assignment.disk)?;
+        let present = layout::read(assignment.destination.disk).map_err(|layout::Error::Io { offset, source, .. }| {
+            Error::Destination { disk: assignment.disk.clone(), operation: "reading", offset, source }
+        })?;
+        let mut regions = Vec::new();
+        for choice in &request.regions {
+            let (disk, name) = find(&choice.source, &known)?;
+            if disk == assignment.disk {
+                regions.push(plan_region(record, &name, &present, choice)?);
+            }
+        }
+        let chosen = |name: &String| !regions.iter().any(|region| region.name == *name);
+        let left = record.layout.regions.iter().map(|region| region.name.clone()).filter(chosen).collect();
+        let destination = assignment.destination.name.clone();
+        planned.push(PlannedDestination { disk: assignment.disk.clone(), destination, placement: None, regions, left });
+    }
+    Ok(planned)
+}
+
+fn plan_region(
+    record: &DiskRecord,
+    name: &str,
+    present: &layout::Layout,
+    choice: &RegionChoice,
+) -> Result<PlannedRestore> {
+    let no_region = |name: &str, layout: &layout::Layout| {
+        let known: Vec<_> = layout.regions.iter().map(|region| region.name.as_str()).collect();
+        RequestError::NoRegion { name: name.to_owned(), known: known.join(" ") }
+    };
+    let (region, saved) = record.region(name).ok_or_else(|| no_region(name, &record.layout))?;
+    if saved.map.is_none() {
+        return Err(RequestError::RegionNotSaved(name.to_owned()).into());
+    }
+    let wanted = choice.destination.as_deref().unwrap_or(name);
+    let place = present.region(wanted).ok_or_else(|| no_region(wanted, present))?;
+    let (needed, available) = (region.extent.length(), place.extent.length());
+    if needed > available {
+        return Err(Refusal::RegionTooSmall { region: name.to_owned(), needed, available }.into());
+    }
+    let extent = DiskExtent::between(place.extent.start(), place.extent.start().saturating_add(needed));
+    Ok(PlannedRestore { name: name.to_owned(), extent, bytes: saved.coverage.bytes })
+}
+
+/// The disk of an image.
+pub fn disk_of<'a>(manifest: &'a Manifest, name: &str) -> Result<&'a DiskRecord> {
+    manifest.disk(name).ok_or_else(|| {
+        let known: Vec<_> = manifest.disks.iter().map(|disk| disk.name.as_str()).collect();
+        RequestError::NoDisk { name: name.to_owned(), known: known.join(" ") }.into()
+    })
+}
+
+/// Opens the map of a region; `None` where the region was left out.
+pub fn open_map<'a>(
+    store: &'a dyn Store,
+    manifest: &Manifest,
+    disk: &DiskRecord,
+    region: &str,
+) -> Result<Option<MapReader<'a>>> {
+    let Some((region, saved)) = disk.region(region) else { return Ok(None) };
+    let Some(map) = &saved.map else { return Ok(None) };
+    let summary = map.summary(&manifest_path(&manifest.image))?;
+    let path = map_path(&manifest.image, &disk.name, &region.name);
+    Ok(Some(MapReader::open(store, &path, summary, region.extent.length())?))
+}
+
+/// Checks that every chunk has a place, before anything is overwritten.
+fn check_chunks(store: &dyn Store, plan: &RestorePlan, observer: &dyn Observer, cancel: &Cancel) -> Result<()> {
+    observer.notify(Event::Began { phase: Phase::Check, total: plan.total_bytes() });
+    let mut done = 0_u64;
+    for place in plan.places(store)? {
+        let mut missing = 0_u64;
+        let mut first: Option<(u64, String)> = None;
+        for chunk in place.map.chunks() {
+            let (number, content) = chunk?;
+            if let ChunkContent::Stored(id) = content
+                && !plan.index.contains(&id)
+            {
+                missing = missing.saturating_add(1);
+                first.get_or_insert_with(|| (number, format!("no pack holds the chunk {id}")));
+            }
+        }
+        if let Some((first_chunk, reason)) = first {
+            let image = plan.manifest.image.to_string();
+            let reason = match plan.index.damaged() {
+                [] => reason,
+                [damage, ..] => format!("{reason}; {}", damage.error),
+            };
+            return Err(Error::ChunksDamaged { image, region: place.name, count: missing, first_chunk, reason });
+        }
+        done = done.saturating_add(place.map.extents().total_bytes());
+        observer.notify(Event::Progress { done });
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+    }
+    Ok(())
+}
+
+/// Checks that what a smaller destination cuts off holds nothing but zeros.
+fn check_cut(store: &dyn Store, plan: &RestorePlan) -> Result<()> {
+    let stride = usize::try_from(CHUNK_SIZE).unwrap_or_default();
+    let mut loader = Loader::new(store, &plan.index)?;
+    for planned in &plan.disks {
+        let record = disk_of(&plan.manifest, &planned.disk)?;
+        for (name, cut) in planned.placement.iter().flat_map(|placement| &placement.cut) {
+            let (Some(map), Some((region, _))) =
+                (open_map(store, &plan.manifest, record, name)?, record.region(name))
+            else {
+                continue;
+            };
+            let Some(cut) = region.extent.within(cut) else { continue };
+            let mut chunk_bytes = vec![0; stride];
+            for chunk in map.chunks() {
+                let (number, content) = chunk?;
+                let extent = map.grid().extent(number);
+                let Some(both) = extent.intersection(&cut) else { continue };
+                if content == ChunkContent::Zero {
+                    continue;
+                }
+                let missing = loader.load(&[content], stride, &mut chunk_bytes)?;
+                let lost = crate::source::slice_of(&mut chunk_bytes, extent, both);
+                if missing.is_some() || lost.is_none_or(|bytes| !is_zero(bytes)) {
+                    let region = format!("{}:{name}", planned.disk);
+                    return Err(Refusal::DataCutOff { disk: planned.disk.clone(), region }.into());
+                }
+            }
+        }
+    }
+    Ok(())
+}

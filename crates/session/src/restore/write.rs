@@ -1,0 +1,287 @@
+//! Writing what was planned.
+
+use std::io;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use block::{AlignedBuffer, DiskExtent, Extents, InRegion, RegionExtent, is_zero};
+use image::{CHUNK_SIZE, ChunkContent, ChunkId, ChunkRange, Store};
+
+use super::plan::{Assignment, RestorePlan, WritableDisk};
+use super::stale::stale_places;
+use crate::error::{Error, Result};
+use crate::load::Loader;
+use crate::pieces::{PIECE_BYTES, Part, Piece, Pieces, Place};
+use crate::progress::{Cancel, Event, Observer, Phase};
+
+/// What a restore did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RestoreReport {
+    /// Bytes of chunks that were written, zeros included.
+    pub written_bytes: u64,
+    /// Bytes that were read back and were right.
+    pub read_back_bytes: u64,
+}
+
+/// Why a restore ended early, and what state it left behind.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Interrupted {
+    /// Why.
+    #[source]
+    pub error: Error,
+    /// Destinations, as the operator calls them, that were cleared and do not hold the image. None of them boots.
+    pub unfinished: Vec<String>,
+}
+
+/// Overwrites the destinations with what was planned. `assignments` must be those that the plan was made of.
+///
+/// # Errors
+/// With the state of the destinations: where any is unfinished, its table is not valid.
+pub fn restore(
+    store: &dyn Store,
+    plan: &RestorePlan,
+    assignments: &[Assignment<'_>],
+    threads: usize,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> std::result::Result<RestoreReport, Interrupted> {
+    let untouched = |error| Interrupted { error, unfinished: Vec::new() };
+    let places = plan.places(store).map_err(untouched)?;
+    let work = Work { store, plan, assignments, places: &places, threads, observer, cancel };
+    work.run().map_err(|error| Interrupted {
+        error,
+        unfinished: assignments.iter().map(|assignment| assignment.destination.name.clone()).collect(),
+    })
+}
+
+struct Work<'a> {
+    store: &'a dyn Store,
+    plan: &'a RestorePlan,
+    assignments: &'a [Assignment<'a>],
+    places: &'a [Place<'a>],
+    threads: usize,
+    observer: &'a dyn Observer,
+    cancel: &'a Cancel,
+}
+
+impl Work<'_> {
+    /// The order of danger. From the first line on, no table of a destination is valid until the last.
+    fn run(&self) -> Result<RestoreReport> {
+        self.clear()?;
+        self.sync()?;
+        let total = self.places.iter().fold(0, |sum, place| covered_bytes(place).saturating_add(sum));
+        self.observer.notify(Event::Began { phase: Phase::Restore, total });
+        let done = AtomicU64::new(0);
+        self.go_through(Part::Bodies, &done, &|work, worker, piece| work.write(worker, piece))?;
+        self.sync()?;
+        let mut report = RestoreReport::default();
+        let read_back = AtomicU64::new(0);
+        if self.plan.request.read_back {
+            self.observer.notify(Event::Began { phase: Phase::ReadBack, total });
+            self.go_through(Part::Bodies, &read_back, &|work, worker, piece| work.check(worker, piece))?;
+        }
+        self.go_through(Part::Heads, &done, &|work, worker, piece| work.write(worker, piece))?;
+        self.sync()?;
+        if self.plan.request.read_back {
+            self.go_through(Part::Heads, &read_back, &|work, worker, piece| work.check(worker, piece))?;
+        }
+        self.write_tables()?;
+        report.written_bytes = done.into_inner();
+        report.read_back_bytes = read_back.into_inner();
+        Ok(report)
+    }
+
+    fn disk(&self, number: usize) -> Result<(&Assignment<'_>, &dyn WritableDisk)> {
+        let assignment = self.assignments.get(number).ok_or_else(|| Error::System(io::ErrorKind::NotFound.into()))?;
+        Ok((assignment, assignment.destination.disk))
+    }
+
+    fn failed(&self, number: usize, operation: &'static str, offset: u64, source: io::Error) -> Error {
+        let disk = self.assignments.get(number).map(|assignment| assignment.destination.name.clone());
+        Error::Destination { disk: disk.unwrap_or_default(), operation, offset, source }
+    }
+
+    /// Clears what makes a disk boot and a file system recognisable, and stale signatures where the image has free space.
+    fn clear(&self) -> Result<()> {
+        for (number, planned) in self.plan.disks.iter().enumerate() {
+            let (_, disk) = self.disk(number)?;
+            for extent in planned.placement.iter().flat_map(|placement| &placement.clear) {
+                zero(disk, *extent).map_err(|error| self.failed(number, "clearing", extent.start(), error))?;
+            }
+        }
+        for place in self.places {
+            let (_, disk) = self.disk(place.disk)?;
+            let head = place.part(ChunkRange { first: 0, count: 1 });
+            let mut clear = stale_places(place.extent.length()).difference(&covered(place));
+            clear.insert(head);
+            for extent in clear.iter().filter_map(|part| place.extent.locate(&part)) {
+                zero(disk, extent).map_err(|error| self.failed(place.disk, "clearing", extent.start(), error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<()> {
+        (0..self.assignments.len()).try_for_each(|number| {
+            let (_, disk) = self.disk(number)?;
+            disk.sync().map_err(|error| self.failed(number, "writing", 0, error))
+        })
+    }
+
+    /// Does something with every piece, on several threads, nearly in disk order.
+    fn go_through(
+        &self,
+        part: Part,
+        done: &AtomicU64,
+        action: &(dyn Fn(&Self, &mut Worker<'_>, &Piece) -> Result<u64> + Sync),
+    ) -> Result<()> {
+        let pieces = Pieces::new(self.places, part);
+        let failure: Mutex<Option<Error>> = Mutex::new(None);
+        let run = || -> Result<()> {
+            let mut worker = Worker::new(self)?;
+            while let Some(piece) = pieces.next() {
+                if self.cancel.is_cancelled() {
+                    return Err(Error::Cancelled);
+                }
+                if failure.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+                    break;
+                }
+                let bytes = action(self, &mut worker, &piece?)?;
+                let sum = done.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+                self.observer.notify(Event::Progress { done: sum });
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            for _ in 0..self.threads.max(1) {
+                scope.spawn(|| {
+                    if let Err(error) = run() {
+                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    }
+                });
+            }
+        });
+        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+
+    fn place(&self, piece: &Piece) -> Result<&Place<'_>> {
+        self.places.get(piece.place).ok_or_else(|| Error::System(io::ErrorKind::NotFound.into()))
+    }
+
+    fn write(&self, worker: &mut Worker<'_>, piece: &Piece) -> Result<u64> {
+        let place = self.place(piece)?;
+        let (_, disk) = self.disk(place.disk)?;
+        let part = place.part(piece.range);
+        let Some(extent) = place.extent.locate(&part) else { return Ok(0) };
+        let failed = |error| self.failed(place.disk, "writing", extent.start(), error);
+        if piece.contents.is_empty() {
+            zero(disk, extent).map_err(failed)?;
+            return Ok(extent.length());
+        }
+        if let Some(missing) = worker.loader.load(&piece.contents, stride(), &mut worker.buffer)? {
+            let number = u64::try_from(missing.position).unwrap_or(u64::MAX);
+            return Err(Error::ChunksDamaged {
+                image: self.plan.manifest.image.to_string(),
+                region: place.name.clone(),
+                count: 1,
+                first_chunk: piece.range.first.saturating_add(number),
+                reason: missing.reason,
+            });
+        }
+        let length = usize::try_from(extent.length()).unwrap_or_default();
+        disk.write_at(extent.start(), worker.buffer.get(..length).unwrap_or_default()).map_err(failed)?;
+        Ok(extent.length())
+    }
+
+    fn check(&self, worker: &mut Worker<'_>, piece: &Piece) -> Result<u64> {
+        let place = self.place(piece)?;
+        let (assignment, disk) = self.disk(place.disk)?;
+        let mut checked = 0_u64;
+        // A piece of zeros can be larger than the buffer: it is looked at in parts.
+        let mut first = piece.range.first;
+        while first < piece.range.end() {
+            let count = piece.range.end().saturating_sub(first).min(PIECE_BYTES / CHUNK_SIZE);
+            let range = ChunkRange { first, count };
+            let part = place.part(range);
+            let Some(extent) = place.extent.locate(&part) else { break };
+            let whole = usize::try_from(place.map.grid().extent_of(range).length()).unwrap_or_default();
+            let length = usize::try_from(extent.length()).unwrap_or_default();
+            // What a smaller destination cut off was zeros.
+            worker.buffer.get_mut(length..whole).unwrap_or_default().fill(0);
+            let buffer = worker.buffer.get_mut(..length).unwrap_or_default();
+            disk.read_at(extent.start(), buffer)
+                .map_err(|error| self.failed(place.disk, "reading back", extent.start(), error))?;
+            let offset = usize::try_from(first.saturating_sub(piece.range.first)).unwrap_or_default();
+            for (number, bytes) in worker.buffer.get(..whole).unwrap_or_default().chunks(stride()).enumerate() {
+                let content = piece.contents.get(offset.saturating_add(number)).copied().unwrap_or(ChunkContent::Zero);
+                let is_right = match content {
+                    ChunkContent::Zero => is_zero(bytes),
+                    ChunkContent::Stored(id) => ChunkId::of(bytes) == id,
+                };
+                if !is_right {
+                    return Err(Error::ReadBack { disk: assignment.destination.name.clone(), extent });
+                }
+            }
+            checked = checked.saturating_add(extent.length());
+            first = range.end();
+        }
+        Ok(checked)
+    }
+
+    /// Writes the tables in the order of the placement: what makes a disk boot comes last.
+    fn write_tables(&self) -> Result<()> {
+        for (number, planned) in self.plan.disks.iter().enumerate() {
+            let (assignment, disk) = self.disk(number)?;
+            for table in planned.placement.iter().flat_map(|placement| &placement.table) {
+                let start = table.extent.start();
+                let failed = |error| self.failed(number, "writing the partition table of", start, error);
+                let mut sectors = AlignedBuffer::new(table.bytes.len());
+                sectors.copy_from_slice(&table.bytes);
+                disk.write_at(start, &sectors).map_err(failed)?;
+                disk.sync().map_err(failed)?;
+                sectors.fill(0);
+                disk.read_at(start, &mut sectors).map_err(failed)?;
+                if *sectors != *table.bytes {
+                    let disk = assignment.destination.name.clone();
+                    return Err(Error::ReadBack { disk, extent: table.extent });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a thread works with.
+struct Worker<'a> {
+    loader: Loader<'a>,
+    buffer: AlignedBuffer,
+}
+
+impl<'a> Worker<'a> {
+    fn new(work: &Work<'a>) -> Result<Self> {
+        let buffer = AlignedBuffer::new(usize::try_from(PIECE_BYTES).unwrap_or_default());
+        Ok(Self { loader: Loader::new(work.store, &work.plan.index)?, buffer })
+    }
+}
+
+fn stride() -> usize {
+    usize::try_from(CHUNK_SIZE).unwrap_or_default()
+}
+
+fn zero(disk: &dyn WritableDisk, extent: DiskExtent) -> io::Result<()> {
+    let on_disk = DiskExtent::between(extent.start(), extent.end().min(disk.size()));
+    if on_disk.is_empty() { Ok(()) } else { disk.write_zeros(on_disk) }
+}
+
+/// The bytes that are written to a region: whole chunks.
+fn covered(place: &Place<'_>) -> Extents<InRegion> {
+    place.map.grid().covered(place.map.extents()).map(|range| place.part(range)).collect()
+}
+
+fn covered_bytes(place: &Place<'_>) -> u64 {
+    let parts = place.map.grid().covered(place.map.extents()).map(|range| place.part(range));
+    parts.fold(0, |sum, part: RegionExtent| sum.saturating_add(part.length()))
+}

@@ -1,0 +1,185 @@
+//! Saving disks as an image.
+//!
+//! ```text
+//! readers ──► encoders ──► writer ──► finisher
+//!    ▲   batches      records  │  packs
+//!    └──────── buffers ────────┘
+//! ```
+//!
+//! Readers take batches of up to 1 MiB in disk order; encoders clear unused bytes, name each chunk,
+//! and compress those that the repository does not hold; the writer puts batches back into order,
+//! appends records to packs and tells the maps; the finisher makes full packs stable and gives them
+//! their names. A fixed number of buffers goes round, so memory is bounded, and a stage that ends
+//! closes its channels, so that every other ends too. The manifest is published when all packs and
+//! maps are stable.
+
+mod batch;
+mod encode;
+mod level;
+mod packs;
+mod plan;
+mod write;
+
+use std::sync::Mutex;
+
+use block::{Extents, InRegion};
+use image::{
+    ChunkIndex, CoverageMethod, CoverageRecord, DiskRecord, FileSystemRecord, Machine, Manifest, NoteRecord,
+    RegionRecord, Store, StoreErrorKind, Tool, Totals, lock_name,
+};
+
+pub(crate) use encode::clear_unused;
+pub use level::Level;
+pub use plan::{PlannedDisk, PlannedRegion, SavePlan, SaveRequest, plan_save, read_layout, survey_region};
+
+use crate::error::{Error, Refusal, Result};
+use crate::log::Log;
+use crate::progress::{Cancel, Event, Observer, Phase};
+use crate::repository::{image_exists, open_or_make_repository};
+use crate::source::Source;
+
+/// What a save needs to know of the world around it.
+pub struct SaveSettings {
+    /// zstd level.
+    pub level: Level,
+    /// Threads that compress.
+    pub encoders: usize,
+    /// Threads that read.
+    pub readers: usize,
+    /// 32 random bytes: ids of a new repository and of the session are made of them.
+    pub random: [u8; 32],
+    /// The machine, for the manifest.
+    pub machine: Machine,
+    /// The version of the program.
+    pub version: String,
+    /// The time now, as RFC 3339 in UTC.
+    pub now: fn() -> String,
+}
+
+/// Saves what was planned. `sources` must be those that the plan was made of, in the same order.
+///
+/// Where a save of the same name was interrupted, this one goes on with what it had stored.
+///
+/// # Errors
+/// Whatever happens before the end: the image does not exist then, and what was stored is found by the next save.
+pub fn save(
+    store: &dyn Store,
+    sources: &[Source<'_>],
+    plan: &SavePlan,
+    settings: &SaveSettings,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<Manifest> {
+    let clock = std::time::Instant::now();
+    let started = (settings.now)();
+    let (for_repository, for_session) = settings.random.split_at(16);
+    let image = &plan.request.image;
+    open_or_make_repository(store, for_repository.try_into().unwrap_or_default())?;
+    let _lock = match store.lock(&lock_name(image)) {
+        Err(error) if error.kind == StoreErrorKind::Locked => {
+            return Err(Refusal::ImageBusy(image.to_string()).into());
+        }
+        other => other?,
+    };
+    // Looked at again under the lock: another session may have finished in between.
+    if image_exists(store, image)? {
+        return Err(Refusal::ImageExists(image.to_string()).into());
+    }
+    let session: String = for_session.iter().map(|byte| format!("{byte:02x}")).collect();
+    let log = Log::create(store, image, observer, settings.now)?;
+    log.begin(&session, &settings.version)?;
+    let mut index = ChunkIndex::read(store)?;
+    for damage in index.damaged() {
+        log.notify(Event::Warning { text: format!("{}: not used: {}", damage.path, damage.error) });
+    }
+    let resumed = packs::finish_interrupted(store, image, &mut index)?;
+    if resumed > 0 {
+        log.notify(Event::Resumed { stored: resumed });
+    }
+    log.notify(Event::Began { phase: Phase::Save, total: plan.total_bytes() });
+    let outcome = write::run(&write::Job { store, sources, plan, settings, index: &index, observer: &log, cancel })?;
+    let manifest = Manifest {
+        format: image::FORMAT_VERSION,
+        image: image.clone(),
+        set: plan.request.set.clone(),
+        note: plan.request.note.clone(),
+        session,
+        started,
+        finished: (settings.now)(),
+        tool: Tool { name: "sosei".into(), version: settings.version.clone() },
+        machine: settings.machine.clone(),
+        disks: disk_records(sources, plan, &outcome),
+        totals: Totals {
+            disk_bytes: sources.iter().map(|source| source.disk.size()).sum(),
+            milliseconds: u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
+            ..outcome.totals
+        },
+    };
+    log.end("saved")?;
+    manifest.publish(store).map_err(|error| match error {
+        image::Error::Store(error) if error.kind == StoreErrorKind::AlreadyExists => {
+            Error::from(Refusal::ImageExists(image.to_string()))
+        }
+        other => other.into(),
+    })?;
+    Ok(manifest)
+}
+
+fn disk_records(sources: &[Source<'_>], plan: &SavePlan, outcome: &write::Outcome) -> Vec<DiskRecord> {
+    let mut saved = outcome.regions.iter();
+    let disks = sources.iter().zip(&plan.disks);
+    disks
+        .map(|(source, disk)| DiskRecord {
+            name: disk.name.clone(),
+            identity: source.identity.clone(),
+            layout: disk.layout.clone(),
+            regions: disk
+                .layout
+                .regions
+                .iter()
+                .zip(&disk.regions)
+                .zip(saved.by_ref())
+                .map(|((region, planned), saved)| region_record(&region.name, planned, saved))
+                .collect(),
+        })
+        .collect()
+}
+
+fn region_record(name: &str, planned: &PlannedRegion, saved: &write::SavedRegion) -> RegionRecord {
+    let reason = match &planned.survey.coverage {
+        filesystem::Coverage::Used(_) => None,
+        filesystem::Coverage::Whole(reason) => Some(reason),
+    };
+    RegionRecord {
+        name: name.to_owned(),
+        file_system: planned.survey.file_system.as_ref().map(|file_system| FileSystemRecord {
+            kind: file_system.kind.clone(),
+            uuid: file_system.uuid.clone(),
+            label: file_system.label.clone(),
+            block_size: file_system.block_size,
+            size: file_system.size,
+        }),
+        coverage: CoverageRecord {
+            method: if reason.is_some() { CoverageMethod::Whole } else { CoverageMethod::Used },
+            reason: reason.map(|reason| code_of(&reason.code)),
+            detail: reason.map(|reason| reason.detail.clone()),
+            bytes: planned.extents.total_bytes(),
+        },
+        notes: planned
+            .survey
+            .notes
+            .iter()
+            .map(|note| NoteRecord { code: code_of(&note.code), detail: note.detail.clone() })
+            .collect(),
+        map: saved.map.map(Into::into),
+        unreadable: saved.unreadable.clone(),
+    }
+}
+
+/// The name of a code in the manifest, as serde spells it.
+fn code_of<T: serde::Serialize>(code: &T) -> String {
+    serde_json::to_value(code).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// What could not be read, region by region, collected from all readers.
+type Unreadable = Mutex<Vec<Extents<InRegion>>>;

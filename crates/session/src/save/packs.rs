@@ -1,0 +1,129 @@
+//! Packs while they are written: filled in order, finished in the background.
+
+use crossbeam_channel::{Receiver, Sender};
+use image::{
+    ChunkId, ChunkIndex, ImageName, Pack, PackAssembler, Store, StoreFile, UNFINISHED_SUFFIX, image_directory,
+    pack_path, salvage_pack, unfinished_pack_path,
+};
+
+use crate::error::{Error, Result};
+
+/// A pack is finished when it has this many bytes: large enough for object storage and hard disks to be
+/// quick, small enough to be sent again.
+const PACK_BYTES: u64 = 64 << 20;
+
+/// A pack with all its records that is not yet stable.
+pub struct FullPack {
+    file: Box<dyn StoreFile>,
+    assembler: PackAssembler,
+    path: String,
+}
+
+/// Fills packs. Full ones go to the finisher.
+pub struct PackWriter<'a> {
+    store: &'a dyn Store,
+    image: &'a ImageName,
+    next_number: u64,
+    open: Option<FullPack>,
+    full: Sender<FullPack>,
+    stored_bytes: u64,
+}
+
+impl<'a> PackWriter<'a> {
+    /// Begins with no pack. `full` is the way to the finisher.
+    pub fn new(store: &'a dyn Store, image: &'a ImageName, full: Sender<FullPack>) -> Result<Self> {
+        let next_number = unfinished(store, image)?.last().map_or(1, |(number, _)| number.saturating_add(1));
+        Ok(Self { store, image, next_number, open: None, full, stored_bytes: 0 })
+    }
+
+    /// Appends records that follow one another in `records`. `entries` tells each: chunk, its bytes, its stored bytes.
+    pub fn append(&mut self, records: &[u8], entries: &[(ChunkId, u32, u32)]) -> Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut pack = match self.open.take() {
+            Some(pack) => pack,
+            None => self.begin()?,
+        };
+        pack.file.write(records)?;
+        entries.iter().for_each(|(id, chunk, stored)| pack.assembler.add(*id, *chunk, *stored));
+        self.stored_bytes = self.stored_bytes.saturating_add(u64::try_from(records.len()).unwrap_or(u64::MAX));
+        if pack.assembler.length() >= PACK_BYTES {
+            self.hand_over(pack)
+        } else {
+            self.open = Some(pack);
+            Ok(())
+        }
+    }
+
+    /// Bytes of all records that were appended.
+    pub fn stored_bytes(&self) -> u64 {
+        self.stored_bytes
+    }
+
+    /// Hands over the last pack and closes the way to the finisher.
+    pub fn close(mut self) -> Result<()> {
+        self.open.take().map_or(Ok(()), |pack| self.hand_over(pack))
+    }
+
+    fn begin(&mut self) -> Result<FullPack> {
+        let path = unfinished_pack_path(self.image, self.next_number);
+        self.next_number = self.next_number.saturating_add(1);
+        let mut file = self.store.create(&path)?;
+        file.write(PackAssembler::header())?;
+        Ok(FullPack { file, assembler: PackAssembler::new(), path })
+    }
+
+    fn hand_over(&self, pack: FullPack) -> Result<()> {
+        // The finisher only goes away with an error of its own, which is then the one that counts.
+        self.full.send(pack).map_err(|_| Error::System(std::io::ErrorKind::BrokenPipe.into()))
+    }
+}
+
+/// Makes full packs stable and gives them their names, until the channel is closed.
+pub fn finish_packs(store: &dyn Store, full: &Receiver<FullPack>) -> Result<()> {
+    full.iter().try_for_each(|pack| finish(store, pack).map(drop))
+}
+
+fn finish(store: &dyn Store, mut pack: FullPack) -> Result<Pack> {
+    let (id, rest) = pack.assembler.finish();
+    pack.file.write(&rest)?;
+    // Stable before it has its name: a pack that can be found is whole.
+    pack.file.sync()?;
+    store.rename(&pack.path, &pack_path(&id))?;
+    let size = pack.assembler.length().saturating_add(u64::try_from(rest.len()).unwrap_or(u64::MAX));
+    Ok(Pack { id, entries: pack.assembler.entries().to_vec(), size })
+}
+
+/// Keeps what an interrupted save of the same image had stored: every whole record of its unfinished
+/// packs. Returns the bytes of the chunks that it need not store again.
+pub fn finish_interrupted(store: &dyn Store, image: &ImageName, index: &mut ChunkIndex) -> Result<u64> {
+    let mut kept = 0_u64;
+    for (_, path) in unfinished(store, image)? {
+        let assembler = salvage_pack(store, &path)?.assembler;
+        if assembler.entries().is_empty() {
+            store.remove(&path)?;
+            continue;
+        }
+        let file = store.append(&path, assembler.length())?;
+        let pack = finish(store, FullPack { file, assembler, path })?;
+        kept = pack.entries.iter().fold(kept, |sum, entry| sum.saturating_add(entry.chunk_length.into()));
+        index.add(pack);
+    }
+    Ok(kept)
+}
+
+/// The unfinished packs of an image with their numbers, in ascending order.
+fn unfinished(store: &dyn Store, image: &ImageName) -> Result<Vec<(u64, String)>> {
+    let directory = image_directory(image);
+    let entries = store.list(&directory).map_err(Error::from)?;
+    let mut packs: Vec<_> = entries
+        .into_iter()
+        .filter_map(|entry| {
+            let number = entry.name.strip_suffix(UNFINISHED_SUFFIX)?.parse().ok()?;
+            Some((number, format!("{directory}/{}", entry.name)))
+        })
+        .collect();
+    packs.sort();
+    Ok(packs)
+}

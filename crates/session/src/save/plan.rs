@@ -1,0 +1,135 @@
+//! What a save will read and why: made, shown and confirmed before anything is read for real.
+
+use block::{Extents, InRegion, Window};
+use filesystem::{Coverage, Survey, survey};
+use image::{ImageName, Store};
+use layout::{Layout, Region, RegionKind};
+
+use crate::error::{Error, Refusal, RequestError, Result};
+use crate::progress::{Cancel, Event, Observer, Phase};
+use crate::repository::image_exists;
+use crate::selection::Selection;
+use crate::source::Source;
+
+/// What an operator asks of a save.
+#[derive(Clone, Debug)]
+pub struct SaveRequest {
+    /// Name of the new image.
+    pub image: ImageName,
+    /// Regions to save, as `p1` or `sda:p1`; empty for all.
+    pub regions: Vec<String>,
+    /// The set that the image belongs to.
+    pub set: Option<String>,
+    /// What the operator wrote.
+    pub note: Option<String>,
+}
+
+/// What will be saved.
+pub struct SavePlan {
+    /// The request that it answers.
+    pub request: SaveRequest,
+    /// One for each source, in their order.
+    pub disks: Vec<PlannedDisk>,
+}
+
+/// What will be saved of a disk.
+pub struct PlannedDisk {
+    /// Its name in the image.
+    pub name: String,
+    /// Its tables and regions.
+    pub layout: Layout,
+    /// One for each region of the layout, in their order.
+    pub regions: Vec<PlannedRegion>,
+}
+
+/// What will be saved of a region.
+pub struct PlannedRegion {
+    /// What was found in it.
+    pub survey: Survey,
+    /// The bytes that will be read; empty where the region is left out.
+    pub extents: Extents<InRegion>,
+    /// Whether it is saved.
+    pub is_saved: bool,
+}
+
+impl SavePlan {
+    /// Bytes that will be read.
+    pub fn total_bytes(&self) -> u64 {
+        self.disks.iter().flat_map(|disk| &disk.regions).map(|region| region.extents.total_bytes()).sum()
+    }
+}
+
+/// Looks at the sources and plans to save them as a new image.
+///
+/// # Errors
+/// `ImageExists`; a region that does not exist; a source that can't be read at all.
+pub fn plan_save(
+    store: &dyn Store,
+    sources: &[Source<'_>],
+    request: SaveRequest,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<SavePlan> {
+    if sources.is_empty() {
+        return Err(RequestError::NoDisks.into());
+    }
+    if image_exists(store, &request.image)? {
+        return Err(Refusal::ImageExists(request.image.to_string()).into());
+    }
+    let total = sources.iter().map(|source| source.disk.size()).sum();
+    observer.notify(Event::Began { phase: Phase::Survey, total });
+    let layouts: Vec<Layout> = sources.iter().map(read_layout).collect::<Result<_>>()?;
+    let names = sources.iter().zip(&layouts).map(|(source, layout)| (source.name.as_str(), layout));
+    let selection = Selection::new(&request.regions, names)?;
+
+    let mut disks = Vec::new();
+    let mut done = 0_u64;
+    for (source, layout) in sources.iter().zip(layouts) {
+        let mut regions = Vec::new();
+        for region in &layout.regions {
+            if cancel.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            observer.notify(Event::Region { disk: source.name.clone(), region: region.name.clone() });
+            regions.push(plan_region(source, region, selection.contains(&source.name, &region.name)));
+        }
+        done = done.saturating_add(source.disk.size());
+        observer.notify(Event::Progress { done });
+        disks.push(PlannedDisk { name: source.name.clone(), layout, regions });
+    }
+    Ok(SavePlan { request, disks })
+}
+
+fn plan_region(source: &Source<'_>, region: &Region, is_saved: bool) -> PlannedRegion {
+    let survey = survey_region(source, region);
+    let extents = if is_saved { survey.coverage.extents(region.extent.length()) } else { Extents::new() };
+    PlannedRegion { survey, extents, is_saved }
+}
+
+/// What lies in a region. Gaps are nobody's: somebody's metadata may be anywhere in them, so they are saved
+/// whole without asking whether they resemble a file system.
+pub fn survey_region(source: &Source<'_>, region: &Region) -> Survey {
+    match region.kind {
+        RegionKind::Gap => filesystem::unrecognised(),
+        RegionKind::Partition | RegionKind::WholeDisk => survey(&Window::new(source.disk, region.extent)),
+    }
+}
+
+/// The layout of a disk. Bad sectors and damaged tables are no error: what they divided is saved whole.
+///
+/// # Errors
+/// Where the disk does not answer at all.
+pub fn read_layout(source: &Source<'_>) -> Result<Layout> {
+    layout::read(source.disk).map_err(|layout::Error::Io { offset, source: error, .. }| Error::Source {
+        disk: source.name.clone(),
+        offset,
+        source: error,
+    })
+}
+
+impl PlannedRegion {
+    /// Whether every byte of the region is saved.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.survey.coverage, Coverage::Whole(_))
+    }
+}
