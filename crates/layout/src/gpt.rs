@@ -266,6 +266,11 @@ impl Table<'_> {
 }
 
 impl Entry {
+    /// Whether it ends where it starts or later.
+    pub fn is_possible(&self) -> bool {
+        self.starting_lba.get() <= self.ending_lba.get()
+    }
+
     /// What this entry says, for the partition with this number.
     pub fn partition(&self, number: u32) -> Partition {
         let units = self.partition_name.iter().map(|unit| unit.get()).take_while(|unit| *unit != 0);

@@ -10,7 +10,9 @@ mod divide;
 mod ebr;
 mod error;
 mod gpt;
+mod identity;
 mod mbr;
+mod place;
 mod read;
 mod region;
 #[cfg(test)]
@@ -18,5 +20,7 @@ mod samples;
 mod sectors;
 
 pub use error::Error;
+pub use identity::{Identity, IdentityKind, identities, shared_identities};
+pub use place::{Change, Destination, Grow, PlaceError, PlaceOptions, Placement, place};
 pub use read::read;
 pub use region::{Finding, FindingCode, Layout, Partition, Region, RegionKind, TableKind, TableRole, TableSectors};

@@ -72,7 +72,7 @@ impl Record {
         if !self.has_signature() {
             return Verdict::NoTable;
         }
-        if self.partition_record.iter().any(|entry| entry.os_type == PROTECTIVE) {
+        if self.partition_record.iter().any(Entry::is_protective) {
             return Verdict::Protective;
         }
         let boot_sector = is_boot_sector(self.as_bytes());
@@ -86,13 +86,8 @@ impl Record {
 
     /// Used entries besides one protective entry: the record is a hybrid.
     pub fn hybrid_entries(&self) -> Vec<String> {
-        let used = self.partition_record.iter().filter(|entry| entry.is_used() && entry.os_type != PROTECTIVE);
+        let used = self.partition_record.iter().filter(|entry| entry.is_used() && !entry.is_protective());
         used.map(|entry| format!("type {:#04x} at sector {}", entry.os_type, entry.starting_lba)).collect()
-    }
-
-    /// The index of the entry that protects a GPT.
-    pub fn protective_index(&self) -> Option<usize> {
-        self.partition_record.iter().position(|entry| entry.os_type == PROTECTIVE)
     }
 }
 
@@ -100,6 +95,11 @@ impl Entry {
     /// Whether it names sectors.
     pub fn is_used(&self) -> bool {
         self.os_type != 0 && self.size_in_lba.get() != 0
+    }
+
+    /// Whether it protects a GPT.
+    pub fn is_protective(&self) -> bool {
+        self.os_type == PROTECTIVE
     }
 
     /// Whether it names a container of logical partitions.

@@ -177,7 +177,7 @@ impl Reader<'_> {
         for (slot, entry) in table.entries() {
             let number = slot.saturating_add(1);
             let (start, last) = (entry.starting_lba.get(), entry.ending_lba.get());
-            if start > last {
+            if !entry.is_possible() {
                 let detail = format!("partition {number} starts at sector {start} and ends at sector {last}; ignored");
                 self.division.find(FindingCode::ImpossibleEntry, detail);
                 continue;
