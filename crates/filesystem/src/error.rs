@@ -20,6 +20,9 @@ pub enum Error {
     /// A suspended system owns the file system.
     #[error("{0}")]
     Hibernated(String),
+    /// Saved whole on purpose: what it holds is not a file system with free space.
+    #[error("{0}")]
+    Opaque(String),
     /// A structure contradicts its specification.
     #[error("at byte {position} of the region: expected {expected}, found {actual}")]
     Corrupt {
@@ -46,6 +49,7 @@ impl From<Error> for Reason {
             Error::Unsupported(_) => ReasonCode::Unsupported,
             Error::NotClean(_) => ReasonCode::NotClean,
             Error::Hibernated(_) => ReasonCode::Hibernated,
+            Error::Opaque(_) => ReasonCode::Opaque,
             Error::Corrupt { .. } => ReasonCode::Damaged,
         };
         Self { code, detail: error.to_string() }

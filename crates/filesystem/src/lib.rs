@@ -10,7 +10,11 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
 
+mod crc32c;
 mod error;
+mod ext;
+mod identity;
+mod swap;
 mod used;
 
 use block::{Extents, InRegion, ReadAt, RegionExtent};
@@ -117,7 +121,10 @@ struct Row {
 }
 
 /// Every file system that this program knows.
-const ROWS: &[Row] = &[];
+const ROWS: &[Row] = &[
+    Row { recognise: ext::recognise, coverage: ext::coverage },
+    Row { recognise: swap::recognise, coverage: swap::coverage },
+];
 
 /// Looks at a region and says which of its bytes must be saved. Never fails: what can't be
 /// understood is saved whole.

@@ -29,6 +29,19 @@ impl UsedBytes {
         }
     }
 
+    /// Counts the bytes of `others` as used. Costs as much as both sets together, wherever the others lie; less where
+    /// they lie behind.
+    pub fn merge(&mut self, others: &Extents<InRegion>) {
+        if others.as_slice().first().is_some_and(|first| first.start() >= self.extents.end()) {
+            others.iter().for_each(|extent| self.extents.insert(extent));
+        } else {
+            self.extents = self.extents.union(others);
+        }
+        if self.extents.count() > EXTENTS_LIMIT {
+            self.extents.limit_count(EXTENTS_LIMIT / 2);
+        }
+    }
+
     /// Counts `count` blocks of `block_size` bytes from block `first` as used. Blocks past the end of the address
     /// space are left out.
     pub fn add_blocks(&mut self, first: u64, count: u64, block_size: u32) {

@@ -1,0 +1,218 @@
+//! Group descriptors: where the bitmaps and the inode table of a group lie.
+//!
+//! Source: Linux `Documentation/filesystems/ext4/group_descr.rst`; e2fsprogs `lib/ext2fs/csum.c`.
+
+use zerocopy::FromBytes;
+use zerocopy::little_endian::{U16, U32};
+use zerocopy::{Immutable, KnownLayout, Unaligned};
+
+use super::crc16::crc16;
+use super::superblock::Superblock;
+use super::view::View;
+use crate::Error;
+use crate::crc32c::crc32c;
+
+/// The bitmap of blocks was never written; the group holds nothing but metadata.
+const BLOCK_UNINIT: u16 = 0x2;
+/// Position of `bg_checksum` in a descriptor.
+const CHECKSUM_POSITION: usize = 0x1E;
+/// End of `bg_block_bitmap_csum_hi`: descriptors shorter than this keep 16 bits of the checksum.
+const BITMAP_CHECKSUM_HIGH_END: usize = 0x3A;
+/// Descriptors are read this many bytes at a time.
+const BATCH_BYTES: u32 = 1 << 20;
+
+/// The first 32 bytes of `struct ext4_group_desc`.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawGroup {
+    bg_block_bitmap_lo: U32,
+    bg_inode_bitmap_lo: U32,
+    bg_inode_table_lo: U32,
+    bg_free_blocks_count_lo: U16,
+    bg_free_inodes_count_lo: U16,
+    bg_used_dirs_count_lo: U16,
+    bg_flags: U16,
+    bg_exclude_bitmap_lo: U32,
+    bg_block_bitmap_csum_lo: U16,
+    bg_inode_bitmap_csum_lo: U16,
+    bg_itable_unused_lo: U16,
+    bg_checksum: U16,
+}
+
+/// The next 32 bytes, where the file system counts blocks with 64 bits.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawGroupHigh {
+    bg_block_bitmap_hi: U32,
+    bg_inode_bitmap_hi: U32,
+    bg_inode_table_hi: U32,
+    bg_free_blocks_count_hi: U16,
+    bg_free_inodes_count_hi: U16,
+    bg_used_dirs_count_hi: U16,
+    bg_itable_unused_hi: U16,
+    bg_exclude_bitmap_hi: U32,
+    bg_block_bitmap_csum_hi: U16,
+    bg_inode_bitmap_csum_hi: U16,
+    bg_reserved: U32,
+}
+
+/// A group, as its descriptor says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Counted from 0.
+    pub number: u64,
+    /// Block of the bitmap of blocks.
+    pub block_bitmap: u64,
+    /// Block of the bitmap of inodes.
+    pub inode_bitmap: u64,
+    /// First block of the inode table.
+    pub inode_table: u64,
+    /// Clusters that the bitmap has as free.
+    pub free_clusters: u32,
+    /// The bitmap of blocks was never written.
+    pub uninitialised: bool,
+    /// Checksum of the bitmap of blocks; its low half where `short_checksum`.
+    pub bitmap_checksum: u32,
+    /// Only 16 bits of checksums are kept.
+    pub short_checksum: bool,
+}
+
+impl Group {
+    /// Reads a descriptor and checks that what it names lies in the file system.
+    fn parse(superblock: &Superblock, number: u64, bytes: &[u8]) -> Result<Self, Error> {
+        let truncated = || Error::corrupt(0, "a whole group descriptor", format!("{} bytes", bytes.len()));
+        let (raw, rest) = RawGroup::ref_from_prefix(bytes).map_err(|_| truncated())?;
+        let high = RawGroupHigh::ref_from_prefix(rest).ok().map(|(high, _)| high);
+        let wide = |low: U32, part: fn(&RawGroupHigh) -> U32| {
+            high.map_or(0, |high| u64::from(part(high).get())) << 32 | u64::from(low.get())
+        };
+        let wide_u16 = |low: U16, part: fn(&RawGroupHigh) -> U16| {
+            high.map_or(0, |high| u32::from(part(high).get())) << 16 | u32::from(low.get())
+        };
+        let group = Self {
+            number,
+            block_bitmap: wide(raw.bg_block_bitmap_lo, |high| high.bg_block_bitmap_hi),
+            inode_bitmap: wide(raw.bg_inode_bitmap_lo, |high| high.bg_inode_bitmap_hi),
+            inode_table: wide(raw.bg_inode_table_lo, |high| high.bg_inode_table_hi),
+            free_clusters: wide_u16(raw.bg_free_blocks_count_lo, |high| high.bg_free_blocks_count_hi),
+            // Without a checksum the flags are not to be trusted: older systems wrote the bitmaps and left the flags.
+            uninitialised: superblock.has_group_checksums() && raw.bg_flags.get() & BLOCK_UNINIT != 0,
+            bitmap_checksum: wide_u16(raw.bg_block_bitmap_csum_lo, |high| high.bg_block_bitmap_csum_hi),
+            short_checksum: bytes.len() < BITMAP_CHECKSUM_HIGH_END,
+        };
+        group.check_places(superblock)?;
+        Ok(group)
+    }
+
+    fn check_places(&self, superblock: &Superblock) -> Result<(), Error> {
+        let first = superblock.first_data_block.max(1);
+        let places = [
+            ("block bitmap", self.block_bitmap, 1),
+            ("inode bitmap", self.inode_bitmap, 1),
+            ("inode table", self.inode_table, superblock.inode_table_blocks),
+        ];
+        for (name, block, count) in places {
+            let end = block.checked_add(count);
+            if block < first || end.is_none_or(|end| end > superblock.blocks_count) {
+                return Err(Error::corrupt(
+                    descriptor_position(superblock, self.number),
+                    format!("the {name} of group {} inside blocks {first} to {}", self.number, superblock.blocks_count),
+                    format!("block {block}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Byte position of the descriptor of a group.
+fn descriptor_position(superblock: &Superblock, group: u64) -> u64 {
+    let per_block = u64::from(superblock.descriptors_per_block());
+    let index = group.checked_div(per_block).unwrap_or_default();
+    let in_block = group.checked_rem(per_block).unwrap_or_default();
+    superblock
+        .descriptor_block(index)
+        .saturating_mul(u64::from(superblock.block_size))
+        .saturating_add(in_block.saturating_mul(u64::from(superblock.descriptor_size)))
+}
+
+/// Fails where the checksum of a descriptor is wrong.
+fn check_checksum(superblock: &Superblock, number: u64, bytes: &[u8]) -> Result<(), Error> {
+    if !superblock.has_group_checksums() {
+        return Ok(());
+    }
+    let (before, rest) = bytes.split_at_checked(CHECKSUM_POSITION).unwrap_or((bytes, &[]));
+    let (stored, after) = rest.split_at_checked(2).unwrap_or((rest, &[]));
+    let actual = U16::read_from_bytes(stored).map(U16::get).unwrap_or_default();
+    // Groups are counted with 32 bits here, whatever the size of the file system.
+    let number_bytes = U32::new(u32::try_from(number).unwrap_or(u32::MAX)).to_bytes();
+    let expected = if superblock.has_metadata_checksums() {
+        let parts: [&[u8]; 4] = [&number_bytes, before, &[0, 0], after];
+        let value = parts.into_iter().fold(superblock.checksum_seed, crc32c);
+        low_half(value)
+    } else {
+        let parts: [&[u8]; 4] = [&superblock.uuid, &number_bytes, before, after];
+        parts.into_iter().fold(!0, crc16)
+    };
+    if expected == actual {
+        return Ok(());
+    }
+    Err(Error::corrupt(
+        descriptor_position(superblock, number),
+        format!("checksum {expected:04x} of the descriptor of group {number}"),
+        format!("{actual:04x}"),
+    ))
+}
+
+/// The low 16 bits.
+pub fn low_half(value: u32) -> u16 {
+    let [a, b, ..] = value.to_le_bytes();
+    u16::from_le_bytes([a, b])
+}
+
+/// The descriptor of one group.
+pub fn read_group(superblock: &Superblock, view: &View, number: u64, checked: bool) -> Result<Group, Error> {
+    let per_block = u64::from(superblock.descriptors_per_block());
+    let index = number.checked_div(per_block).unwrap_or_default();
+    let block = view.read_blocks(superblock.descriptor_block(index), 1)?;
+    let groups = parse_groups(superblock, index.saturating_mul(per_block), &block, checked)?;
+    let found = groups.into_iter().find(|group| group.number == number);
+    found.ok_or_else(|| Error::corrupt(0, format!("group {number}"), format!("{} groups", superblock.groups)))
+}
+
+/// Hands all groups to `visit`, many at a time, in ascending order.
+pub fn for_each_batch(
+    superblock: &Superblock,
+    view: &View,
+    checked: bool,
+    mut visit: impl FnMut(&[Group]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let most = u64::from(BATCH_BYTES.checked_div(superblock.block_size).unwrap_or(1).max(1));
+    let mut index = 0;
+    while index < superblock.descriptor_blocks {
+        let first = superblock.descriptor_block(index);
+        let left = superblock.descriptor_blocks.saturating_sub(index).min(most);
+        let follows =
+            |count: &u64| superblock.descriptor_block(index.saturating_add(*count)) == first.saturating_add(*count);
+        let count = (1..left).find(|count| !follows(count)).unwrap_or(left);
+        let bytes = view.read_blocks(first, count)?;
+        let first_group = index.saturating_mul(u64::from(superblock.descriptors_per_block()));
+        visit(&parse_groups(superblock, first_group, &bytes, checked)?)?;
+        index = index.saturating_add(count);
+    }
+    Ok(())
+}
+
+/// The groups whose descriptors fill `bytes`, from group `first`.
+fn parse_groups(superblock: &Superblock, first: u64, bytes: &[u8], checked: bool) -> Result<Vec<Group>, Error> {
+    let size = usize::try_from(superblock.descriptor_size).unwrap_or(usize::MAX);
+    (first..superblock.groups)
+        .zip(bytes.chunks_exact(size))
+        .map(|(number, descriptor)| {
+            if checked {
+                check_checksum(superblock, number, descriptor)?;
+            }
+            Group::parse(superblock, number, descriptor)
+        })
+        .collect()
+}

@@ -1,0 +1,354 @@
+//! Where the blocks of a file lie. Needed for one file only: the journal.
+//!
+//! Source: Linux `Documentation/filesystems/ext4/inodes.rst`, `ifork.rst`, `blockmap.rst`; e2fsprogs
+//! `lib/ext2fs/csum.c`.
+
+use zerocopy::little_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+use super::group::{low_half, read_group};
+use super::superblock::Superblock;
+use super::view::View;
+use crate::Error;
+use crate::crc32c::crc32c;
+
+/// `i_flags`: the blocks are mapped by extents.
+const EXTENTS_FLAG: u32 = 0x8_0000;
+const REGULAR_FILE: u16 = 0x8000;
+const FILE_TYPE: u16 = 0xF000;
+const EXTENT_MAGIC: u16 = 0xF30A;
+/// The kernel never makes a deeper tree.
+const DEEPEST_EXTENT_TREE: u16 = 5;
+/// An extent longer than this is one of unwritten blocks; its length is what exceeds the value.
+const LONGEST_WRITTEN_EXTENT: u16 = 32768;
+/// Blocks of a file that are followed at most: far above the largest journal.
+const BLOCKS_LIMIT: u64 = 1 << 26;
+/// Blocks of the tree that maps a file that are read at most.
+const TREE_LIMIT: usize = 1 << 17;
+/// Separate runs of a file that are kept at most.
+const RUNS_LIMIT: usize = 1 << 20;
+/// Positions of the two halves of the checksum of an inode.
+const CHECKSUM_LOW: usize = 0x7C;
+const CHECKSUM_HIGH: usize = 0x82;
+const HALF: usize = 2;
+
+/// The first 132 bytes of `struct ext4_inode`; older inodes end 4 bytes before.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawInode {
+    i_mode: U16,
+    i_uid: U16,
+    i_size_lo: U32,
+    i_times: [U32; 4],
+    i_gid: U16,
+    i_links_count: U16,
+    i_blocks_lo: U32,
+    i_flags: U32,
+    i_osd1: U32,
+    i_block: [u8; 60],
+    i_generation: U32,
+    i_file_acl_lo: U32,
+    i_size_high: U32,
+    i_obso_faddr: U32,
+    i_osd2: [u8; 12],
+}
+
+/// `struct ext4_extent_header`.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct ExtentHeader {
+    eh_magic: U16,
+    eh_entries: U16,
+    eh_max: U16,
+    eh_depth: U16,
+    eh_generation: U32,
+}
+
+/// `struct ext4_extent` in leaves; in other nodes `struct ext4_extent_idx`, whose block number is in other halves.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct ExtentEntry {
+    ee_block: U32,
+    ee_len_or_leaf_lo: [u8; 4],
+    ee_start_lo_or_leaf_hi: [u8; 4],
+}
+
+/// Blocks of a file that follow each other on the disk and in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// First block in the file.
+    pub logical: u64,
+    /// First block on the disk.
+    pub physical: u64,
+    /// Number of blocks.
+    pub count: u64,
+}
+
+/// Where a file lies.
+#[derive(Clone, Debug, Default)]
+pub struct FileBlocks {
+    /// Its content in ascending order of `logical`.
+    pub runs: Vec<Run>,
+    /// The blocks that map it.
+    pub tree: Vec<u64>,
+    /// Bytes of its content.
+    pub size: u64,
+}
+
+impl FileBlocks {
+    /// The run from block `logical` of the file on.
+    pub fn run_from(&self, logical: u64) -> Option<Run> {
+        let index = self.runs.partition_point(|run| run.logical.saturating_add(run.count) <= logical);
+        let run = self.runs.get(index).filter(|run| run.logical <= logical)?;
+        let skipped = logical.saturating_sub(run.logical);
+        Some(Run { logical, physical: run.physical.saturating_add(skipped), count: run.count.saturating_sub(skipped) })
+    }
+
+    fn add(&mut self, superblock: &Superblock, inode: u32, run: Run) -> Result<(), Error> {
+        let end = run.physical.checked_add(run.count);
+        if run.physical == 0 || run.count == 0 || end.is_none_or(|end| end > superblock.blocks_count) {
+            let expected = format!("blocks of inode {inode} inside 1 to {}", superblock.blocks_count);
+            return Err(Error::corrupt(0, expected, format!("{}+{}", run.physical, run.count)));
+        }
+        let full = self.runs.len() >= RUNS_LIMIT;
+        match self.runs.last_mut() {
+            Some(last) if run.logical < last.logical.saturating_add(last.count) => {
+                let expected = format!("extents of inode {inode} in ascending order");
+                Err(Error::corrupt(0, expected, format!("block {} after {}", run.logical, last.logical)))
+            }
+            Some(last)
+                if run.logical == last.logical.saturating_add(last.count)
+                    && run.physical == last.physical.saturating_add(last.count) =>
+            {
+                last.count = last.count.saturating_add(run.count);
+                Ok(())
+            }
+            _ if full => Err(Error::Unsupported(format!("inode {inode} is in more than {RUNS_LIMIT} pieces"))),
+            _ => {
+                self.runs.push(run);
+                Ok(())
+            }
+        }
+    }
+
+    fn enter(&mut self, superblock: &Superblock, inode: u32, block: u64) -> Result<(), Error> {
+        if block == 0 || block >= superblock.blocks_count {
+            let expected = format!("map blocks of inode {inode} inside 1 to {}", superblock.blocks_count);
+            return Err(Error::corrupt(0, expected, format!("block {block}")));
+        }
+        if self.tree.len() >= TREE_LIMIT {
+            return Err(Error::Unsupported(format!("inode {inode} is mapped by more than {TREE_LIMIT} blocks")));
+        }
+        self.tree.push(block);
+        Ok(())
+    }
+}
+
+/// Finds the blocks of the regular file `number`.
+pub fn file_blocks(superblock: &Superblock, view: &View, number: u32) -> Result<FileBlocks, Error> {
+    let bytes = read_inode(superblock, view, number)?;
+    let (raw, _) = RawInode::ref_from_prefix(&bytes)
+        .map_err(|_| Error::corrupt(0, "a whole inode", format!("{} bytes", bytes.len())))?;
+    let seed = inode_seed(superblock, number, raw);
+    check_inode(superblock, number, &bytes, seed)?;
+    if raw.i_mode.get() & FILE_TYPE != REGULAR_FILE {
+        let actual = format!("mode {:o}", raw.i_mode);
+        return Err(Error::corrupt(0, format!("inode {number} to be a regular file"), actual));
+    }
+    let size = u64::from(raw.i_size_high.get()) << 32 | u64::from(raw.i_size_lo.get());
+    let mut found = FileBlocks { size, ..FileBlocks::default() };
+    let tree = Tree { superblock, view, inode: number, seed };
+    if raw.i_flags.get() & EXTENTS_FLAG != 0 {
+        tree.walk_extents(&raw.i_block, &mut found)?;
+    } else {
+        tree.walk_block_map(&raw.i_block, size.div_ceil(u64::from(superblock.block_size)), &mut found)?;
+    }
+    Ok(found)
+}
+
+fn read_inode(superblock: &Superblock, view: &View, number: u32) -> Result<Vec<u8>, Error> {
+    let index = u64::from(number.saturating_sub(1));
+    let per_group = u64::from(superblock.inodes_per_group);
+    let group = index.checked_div(per_group).unwrap_or_default();
+    if number == 0 || group >= superblock.groups {
+        let expected = format!("an inode in {} groups", superblock.groups);
+        return Err(Error::corrupt(0, expected, format!("inode {number}")));
+    }
+    let group = read_group(superblock, view, group, true)?;
+    let in_table = index.checked_rem(per_group).unwrap_or_default().saturating_mul(u64::from(superblock.inode_size));
+    let block_size = u64::from(superblock.block_size);
+    let block = group.inode_table.saturating_add(in_table.checked_div(block_size).unwrap_or_default());
+    let bytes = view.read_blocks(block, 1)?;
+    let start = usize::try_from(in_table.checked_rem(block_size).unwrap_or_default()).unwrap_or(usize::MAX);
+    let length = usize::try_from(superblock.inode_size).unwrap_or(usize::MAX);
+    let end = start.saturating_add(length);
+    let inode = bytes.get(start..end).map(<[u8]>::to_vec);
+    inode.ok_or_else(|| Error::corrupt(0, "an inode inside its block", format!("{start} to {end}")))
+}
+
+fn inode_seed(superblock: &Superblock, number: u32, raw: &RawInode) -> u32 {
+    let number = U32::new(number).to_bytes();
+    let parts: [&[u8]; 2] = [&number, &raw.i_generation.to_bytes()];
+    parts.into_iter().fold(superblock.checksum_seed, crc32c)
+}
+
+fn check_inode(superblock: &Superblock, number: u32, bytes: &[u8], seed: u32) -> Result<(), Error> {
+    if !superblock.has_metadata_checksums() {
+        return Ok(());
+    }
+    let half = |position: usize| {
+        let stored = bytes.get(position..position.saturating_add(HALF)).unwrap_or_default();
+        U16::read_from_bytes(stored).map(U16::get).unwrap_or_default()
+    };
+    // The upper half is kept where the inode is long enough and says that it uses the field.
+    let has_high = bytes.len() > 128 && half(0x80) >= 4;
+    let mut plain = bytes.to_vec();
+    let positions = [Some(CHECKSUM_LOW), has_high.then_some(CHECKSUM_HIGH)];
+    for position in positions.into_iter().flatten() {
+        plain.iter_mut().skip(position).take(HALF).for_each(|byte| *byte = 0);
+    }
+    let full = crc32c(seed, &plain);
+    let (expected, actual) = if has_high {
+        (full, u32::from(half(CHECKSUM_HIGH)) << 16 | u32::from(half(CHECKSUM_LOW)))
+    } else {
+        (u32::from(low_half(full)), u32::from(half(CHECKSUM_LOW)))
+    };
+    if expected == actual {
+        return Ok(());
+    }
+    Err(Error::corrupt(0, format!("checksum {expected:08x} of inode {number}"), format!("{actual:08x}")))
+}
+
+/// What is needed to walk the map of one file.
+struct Tree<'a> {
+    superblock: &'a Superblock,
+    view: &'a View<'a>,
+    inode: u32,
+    seed: u32,
+}
+
+impl Tree<'_> {
+    fn walk_extents(&self, root: &[u8], found: &mut FileBlocks) -> Result<(), Error> {
+        // Nodes still to visit, the next in file order last, each with the depth that it must have.
+        let mut waiting: Vec<(u64, u16)> = Vec::new();
+        self.visit_node(root, None, found, &mut waiting)?;
+        while let Some((block, depth)) = waiting.pop() {
+            found.enter(self.superblock, self.inode, block)?;
+            let bytes = self.view.read_blocks(block, 1)?;
+            self.check_node(block, &bytes)?;
+            self.visit_node(&bytes, Some(depth), found, &mut waiting)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the extents of a leaf to `found`, or the children of another node to `waiting`.
+    fn visit_node(
+        &self,
+        bytes: &[u8],
+        expected_depth: Option<u16>,
+        found: &mut FileBlocks,
+        waiting: &mut Vec<(u64, u16)>,
+    ) -> Result<(), Error> {
+        let (header, rest) = self.header(bytes)?;
+        let depth = header.eh_depth.get();
+        let depth_fits = expected_depth.map_or(depth <= DEEPEST_EXTENT_TREE, |expected| depth == expected);
+        if !depth_fits {
+            let expected = format!("depth {expected_depth:?} in the extent tree of inode {}", self.inode);
+            return Err(Error::corrupt(0, expected, depth.to_string()));
+        }
+        let entries = rest.chunks_exact(size_of::<ExtentEntry>()).take(usize::from(header.eh_entries.get()));
+        let mut children = Vec::new();
+        for entry in entries {
+            let Ok(entry) = ExtentEntry::ref_from_bytes(entry) else { continue };
+            let ([a, b, c, d], [e, f, g, h]) = (entry.ee_len_or_leaf_lo, entry.ee_start_lo_or_leaf_hi);
+            match depth.checked_sub(1) {
+                None => {
+                    let length = u16::from_le_bytes([a, b]);
+                    let written = length.checked_sub(LONGEST_WRITTEN_EXTENT).filter(|rest| *rest > 0).unwrap_or(length);
+                    let physical =
+                        u64::from(u16::from_le_bytes([c, d])) << 32 | u64::from(u32::from_le_bytes([e, f, g, h]));
+                    let run = Run { logical: entry.ee_block.get().into(), physical, count: written.into() };
+                    found.add(self.superblock, self.inode, run)?;
+                }
+                Some(below) => {
+                    let block =
+                        u64::from(u16::from_le_bytes([e, f])) << 32 | u64::from(u32::from_le_bytes([a, b, c, d]));
+                    children.push((block, below));
+                }
+            }
+        }
+        waiting.extend(children.into_iter().rev());
+        if waiting.len() > TREE_LIMIT {
+            return Err(Error::Unsupported(format!("inode {} has more than {TREE_LIMIT} map blocks", self.inode)));
+        }
+        Ok(())
+    }
+
+    fn header<'b>(&self, bytes: &'b [u8]) -> Result<(&'b ExtentHeader, &'b [u8]), Error> {
+        let expected = || format!("an extent header of inode {}", self.inode);
+        let (header, rest) = ExtentHeader::ref_from_prefix(bytes)
+            .map_err(|_| Error::corrupt(0, expected(), format!("{} bytes", bytes.len())))?;
+        let room = rest.len() / size_of::<ExtentEntry>();
+        if header.eh_magic.get() != EXTENT_MAGIC || usize::from(header.eh_entries.get()) > room {
+            let actual = format!("magic {:04x}, {} entries in room for {room}", header.eh_magic, header.eh_entries);
+            return Err(Error::corrupt(0, expected(), actual));
+        }
+        Ok((header, rest))
+    }
+
+    /// Fails where the checksum after the last possible entry is wrong.
+    fn check_node(&self, block: u64, bytes: &[u8]) -> Result<(), Error> {
+        if !self.superblock.has_metadata_checksums() {
+            return Ok(());
+        }
+        let (header, _) = self.header(bytes)?;
+        let entries = usize::from(header.eh_max.get()).saturating_mul(size_of::<ExtentEntry>());
+        let position = entries.saturating_add(size_of::<ExtentHeader>());
+        let (before, rest) = bytes.split_at_checked(position).unwrap_or((bytes, &[]));
+        let actual = U32::read_from_prefix(rest).map(|(stored, _)| stored.get()).ok();
+        let expected = crc32c(self.seed, before);
+        if actual == Some(expected) {
+            return Ok(());
+        }
+        Err(Error::corrupt(
+            block.saturating_mul(u64::from(self.superblock.block_size)),
+            format!("checksum {expected:08x} of an extent node of inode {}", self.inode),
+            format!("{actual:08x?}"),
+        ))
+    }
+
+    /// Twelve blocks, then trees of one, two and three levels.
+    fn walk_block_map(&self, root: &[u8], blocks: u64, found: &mut FileBlocks) -> Result<(), Error> {
+        if blocks > BLOCKS_LIMIT {
+            return Err(Error::Unsupported(format!("inode {} has {blocks} blocks", self.inode)));
+        }
+        let levels = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3_u32];
+        let mut waiting: Vec<(u64, u32)> = pointers(root).zip(levels).collect();
+        waiting.reverse();
+        let mut logical = 0_u64;
+        while let Some((block, level)) = waiting.pop() {
+            if logical >= blocks {
+                break;
+            }
+            match level.checked_sub(1) {
+                None => {
+                    found.add(self.superblock, self.inode, Run { logical, physical: block, count: 1 })?;
+                    logical = logical.saturating_add(1);
+                }
+                Some(below) => {
+                    found.enter(self.superblock, self.inode, block)?;
+                    let bytes = self.view.read_blocks(block, 1)?;
+                    let start = waiting.len();
+                    waiting.extend(pointers(&bytes).map(|child| (child, below)));
+                    waiting.get_mut(start..).unwrap_or_default().reverse();
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pointers(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    let (pointers, _) = bytes.as_chunks::<4>();
+    pointers.iter().map(|pointer| u64::from(u32::from_le_bytes(*pointer)))
+}
