@@ -11,6 +11,8 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
 
 mod error;
+mod fat;
+mod ntfs;
 mod used;
 
 use block::{Extents, InRegion, ReadAt, RegionExtent};
@@ -117,7 +119,10 @@ struct Row {
 }
 
 /// Every file system that this program knows.
-const ROWS: &[Row] = &[];
+const ROWS: &[Row] = &[
+    Row { recognise: ntfs::recognise, coverage: ntfs::coverage },
+    Row { recognise: fat::recognise, coverage: fat::coverage },
+];
 
 /// Looks at a region and says which of its bytes must be saved. Never fails: what can't be
 /// understood is saved whole.
