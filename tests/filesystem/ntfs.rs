@@ -240,7 +240,7 @@ fn an_open_journal_is_saved_whole() {
     let directory = tempfile::tempdir().unwrap();
     let image = directory.path().join("image");
     make_ntfs(&image, 32 * MIB, &[]);
-    let log = first_byte_of_data(&image, 2, 4096);
+    let log = first_byte_of_data(&image, ["-i", "2"], 4096);
     write_restart_pages(&image, log, 1, 2);
     assert_eq!(probe(&image), Some(0));
     assert!(matches!(survey(&FileDisk::open(&image)).coverage, Coverage::Used(_)));
@@ -267,23 +267,32 @@ fn a_suspended_windows_is_saved_whole() {
         fs::create_dir(mounted.path().join("sub")).unwrap();
         fs::write(mounted.path().join("sub/hiberfil.sys"), "hibr").unwrap();
     }
-    let put = |content: &[u8]| {
-        let head = directory.path().join("head");
-        fs::write(&head, content).unwrap();
-        run("ntfscp", ["-q", image.to_str().unwrap(), head.to_str().unwrap(), "/hiberfil.sys"]);
-    };
     assert!(matches!(survey(&FileDisk::open(&image)).coverage, Coverage::Used(_)), "not in the root directory");
-    put(&[0; 8192]);
+    let head = directory.path().join("head");
+    fs::write(&head, [0; 8192]).unwrap();
+    run("ntfscp", ["-q", image.to_str().unwrap(), head.to_str().unwrap(), "/hiberfil.sys"]);
     assert!(matches!(survey(&FileDisk::open(&image)).coverage, Coverage::Used(_)), "a head of zeros");
+    let start = first_byte_of_data(&image, ["-F", "/hiberfil.sys"], 4096);
     for signature in ["hibr", "HIBR", "wake", "WAKE", "RSTR"] {
-        let mut content = vec![0; 8192];
-        content[..4].copy_from_slice(signature.as_bytes());
-        put(&content);
+        overwrite(&image, start, signature.as_bytes());
         if signature.eq_ignore_ascii_case("hibr") {
             assert_eq!(probe(&image), Some(14), "{signature}");
         }
         check_whole(&image, ReasonCode::Hibernated, &format!("hiberfil.sys starts with \"{signature}\""));
     }
+    overwrite(&image, start, &[0; 4]);
+    overwrite(&image, start + 4095, &[1]);
+    check_whole(&image, ReasonCode::Hibernated, "hiberfil.sys starts with \"\\x00\\x00\\x00\\x00\"");
+}
+
+#[test]
+fn a_short_file_as_suspended_systems_leave_it_on_other_volumes_is_saved_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let image = directory.path().join("image");
+    make_ntfs(&image, 32 * MIB, &[]);
+    fs::write(NtfsMounted::new(&image, "rw").path().join("hiberfil.sys"), [0; 100]).unwrap();
+    assert_eq!(probe(&image), Some(14));
+    check_whole(&image, ReasonCode::Hibernated, "hiberfil.sys has only 100 bytes");
 }
 
 #[test]
@@ -292,7 +301,7 @@ fn system_files_that_the_bitmap_counts_as_free_are_saved_and_noted() {
     let image = directory.path().join("image");
     make_ntfs(&image, 32 * MIB, &[]);
     let before = survey(&FileDisk::open(&image));
-    let bitmap = first_byte_of_data(&image, 6, 4096);
+    let bitmap = first_byte_of_data(&image, ["-i", "6"], 4096);
     overwrite(&image, bitmap, &[0; 1024]);
     let after = survey(&FileDisk::open(&image));
     let note = after.notes.first().unwrap();
@@ -300,8 +309,8 @@ fn system_files_that_the_bitmap_counts_as_free_are_saved_and_noted() {
     let missing = used(&before).difference(used(&after));
     // Left out are $AttrDef, $UpCase, $Secure and the root directory: reached by the bitmap only.
     assert!(missing.total_bytes() < 500 * 1024, "{missing:?}");
-    for number in [0, 1, 2, 6] {
-        let start = first_byte_of_data(&image, number, 4096);
+    for number in ["0", "1", "2", "6"] {
+        let start = first_byte_of_data(&image, ["-i", number], 4096);
         assert!(used(&after).contains(RegionExtent::between(start, start + 4096)), "file record {number}");
     }
     assert!(used(&after).contains(RegionExtent::between(0, 8192)));

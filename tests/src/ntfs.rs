@@ -101,12 +101,13 @@ pub fn resident_value(image: &Path, number: u64, kind: u32) -> u64 {
     position + at as u64 + u64::from(u16::from_le_bytes([record[at + 0x14], record[at + 0x15]]))
 }
 
-/// First byte of the first run of the unnamed data of file `number`, as ntfsinfo says.
+/// First byte of the first run of the unnamed data of a file, as ntfsinfo says; the file as its options
+/// (`-i 2`, `-F /name`).
 ///
 /// # Panics
 /// Where ntfsinfo says none.
-pub fn first_byte_of_data(image: &Path, number: u64, cluster_size: u64) -> u64 {
-    let printed = run("ntfsinfo", ["-v", "-f", "-i", &number.to_string(), &image.display().to_string()]);
+pub fn first_byte_of_data(image: &Path, file: [&str; 2], cluster_size: u64) -> u64 {
+    let printed = run("ntfsinfo", ["-v", "-f", file[0], file[1], &image.display().to_string()]);
     let data = printed.split_once("$DATA").unwrap_or_else(|| panic!("no data in {printed}")).1;
     let runs = data.split_once("Runlist:").unwrap_or_else(|| panic!("no runs in {data}")).1;
     let first = runs.lines().nth(1).unwrap_or_default();
