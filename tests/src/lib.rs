@@ -6,6 +6,7 @@
 
 pub mod file_disk;
 pub mod mount;
+pub mod ntfs;
 pub mod partclone;
 pub mod restored;
 pub mod tool;

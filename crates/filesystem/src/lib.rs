@@ -15,6 +15,8 @@ mod error;
 mod ext;
 mod identity;
 mod swap;
+mod fat;
+mod ntfs;
 mod used;
 
 use block::{Extents, InRegion, ReadAt, RegionExtent};
@@ -124,6 +126,8 @@ struct Row {
 const ROWS: &[Row] = &[
     Row { recognise: ext::recognise, coverage: ext::coverage },
     Row { recognise: swap::recognise, coverage: swap::coverage },
+    Row { recognise: ntfs::recognise, coverage: ntfs::coverage },
+    Row { recognise: fat::recognise, coverage: fat::coverage },
 ];
 
 /// Looks at a region and says which of its bytes must be saved. Never fails: what can't be
