@@ -33,10 +33,12 @@ impl UsedBytes {
     /// space are left out.
     pub fn add_blocks(&mut self, first: u64, count: u64, block_size: u32) {
         let size = u64::from(block_size);
-        self.add(RegionExtent::between(
-            first.saturating_mul(size),
-            first.saturating_add(count).saturating_mul(size),
-        ));
+        self.add(RegionExtent::between(first.saturating_mul(size), first.saturating_add(count).saturating_mul(size)));
+    }
+
+    /// Whether all bytes of `extent` count as used.
+    pub fn contains(&self, extent: RegionExtent) -> bool {
+        self.extents.contains(extent)
     }
 
     /// All used bytes.
