@@ -6,6 +6,8 @@
 
 pub mod file_disk;
 pub mod mount;
+pub mod partclone;
+pub mod restored;
 pub mod tool;
 
 pub use file_disk::FileDisk;
