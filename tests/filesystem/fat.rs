@@ -142,7 +142,8 @@ fn check_fat12(size: u64, arguments: &[&str], largest: usize) {
     let tables = tables(&image);
     // Two tables or one, then 32 bytes for each entry of the root directory.
     let length = u64::from(boot[0x16]) * 512;
-    let data = tables[0] + u64::from(boot[0x10]) * length + u64::from(u16::from_le_bytes([boot[0x11], boot[0x12]])) * 32;
+    let data =
+        tables[0] + u64::from(boot[0x10]) * length + u64::from(u16::from_le_bytes([boot[0x11], boot[0x12]])) * 32;
     let mut expected = Extents::from(RegionExtent::between(0, data));
     for cluster in clusters {
         let start = data + (cluster - 2) * block_size;

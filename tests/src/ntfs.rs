@@ -111,7 +111,8 @@ pub fn first_byte_of_data(image: &Path, file: [&str; 2], cluster_size: u64) -> u
     let data = printed.split_once("$DATA").unwrap_or_else(|| panic!("no data in {printed}")).1;
     let runs = data.split_once("Runlist:").unwrap_or_else(|| panic!("no runs in {data}")).1;
     let first = runs.lines().nth(1).unwrap_or_default();
-    let lcn = first.split_whitespace().nth(1).and_then(|lcn| u64::from_str_radix(lcn.trim_start_matches("0x"), 16).ok());
+    let lcn =
+        first.split_whitespace().nth(1).and_then(|lcn| u64::from_str_radix(lcn.trim_start_matches("0x"), 16).ok());
     lcn.unwrap_or_else(|| panic!("no cluster in {runs}")) * cluster_size
 }
 

@@ -39,11 +39,19 @@ impl SourceDisk {
     /// # Errors
     /// `InUse` where it is mounted or otherwise taken.
     pub fn open(path: &Path) -> Result<Self> {
-        let open = OpenDisk::open(path, OpenOptions::new().read(true))?;
+        let open = OpenDisk::open(path, OpenOptions::new().read(true), OFlags::EXCL)?;
         if !open.is_block_device {
             lock(path, &open.buffered, File::try_lock_shared)?;
         }
         Ok(Self { open })
+    }
+
+    /// Opens a disk read-only without keeping others from it: to look at what is attached, not to save it.
+    ///
+    /// # Errors
+    /// Where it is no disk or can't be read.
+    pub fn look(path: &Path) -> Result<Self> {
+        Ok(Self { open: OpenDisk::open(path, OpenOptions::new().read(true), OFlags::empty())? })
     }
 
     /// Sets the kernel's read-only flag, so that nobody on this machine can write to the disk by accident.
@@ -65,7 +73,7 @@ impl DestinationDisk {
     /// # Errors
     /// `InUse` where it is mounted or otherwise taken.
     pub fn open(path: &Path) -> Result<Self> {
-        let open = OpenDisk::open(path, OpenOptions::new().read(true).write(true))?;
+        let open = OpenDisk::open(path, OpenOptions::new().read(true).write(true), OFlags::EXCL)?;
         if !open.is_block_device {
             lock(path, &open.buffered, File::try_lock)?;
         }
@@ -93,7 +101,7 @@ fn lock(path: &Path, file: &File, try_lock: fn(&File) -> std::result::Result<(),
 }
 
 impl OpenDisk {
-    fn open(path: &Path, options: &mut OpenOptions) -> Result<Self> {
+    fn open(path: &Path, options: &mut OpenOptions, exclusive: OFlags) -> Result<Self> {
         let io_error = |operation, source: io::Error| match source.raw_os_error() {
             Some(2) => Error::NotFound { path: path.into() },
             Some(16) => Error::InUse { path: path.into(), by: usage::holders(path) },
@@ -107,10 +115,14 @@ impl OpenDisk {
         if is_block_device && usage::is_partition(path) {
             return Err(Error::Partition { path: path.into() });
         }
-        if !is_block_device && let Some(device) = usage::loop_device_of(path) {
+        if !is_block_device
+            && exclusive != OFlags::empty()
+            && let Some(device) = usage::loop_device_of(path)
+        {
             return Err(Error::InUse { path: path.into(), by: device });
         }
-        let exclusive = if is_block_device { OFlags::EXCL } else { OFlags::empty() };
+        // Without O_CREAT the flag means something for block devices only.
+        let exclusive = if is_block_device { exclusive } else { OFlags::empty() };
         let flags = |extra: OFlags| i32::try_from((exclusive | extra).bits()).unwrap_or_default();
         let buffered =
             options.custom_flags(flags(OFlags::empty())).open(path).map_err(|error| io_error("opening", error))?;

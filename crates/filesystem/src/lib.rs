@@ -13,11 +13,12 @@
 mod crc32c;
 mod error;
 mod ext;
-mod identity;
-mod swap;
 mod fat;
+mod identity;
 mod ntfs;
+mod swap;
 mod used;
+mod xfs;
 
 use block::{Extents, InRegion, ReadAt, RegionExtent};
 use serde::{Deserialize, Serialize};
@@ -128,6 +129,7 @@ const ROWS: &[Row] = &[
     Row { recognise: swap::recognise, coverage: swap::coverage },
     Row { recognise: ntfs::recognise, coverage: ntfs::coverage },
     Row { recognise: fat::recognise, coverage: fat::coverage },
+    Row { recognise: xfs::recognise, coverage: xfs::coverage },
 ];
 
 /// Looks at a region and says which of its bytes must be saved. Never fails: what can't be

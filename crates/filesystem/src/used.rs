@@ -49,6 +49,11 @@ impl UsedBytes {
         self.add(RegionExtent::between(first.saturating_mul(size), first.saturating_add(count).saturating_mul(size)));
     }
 
+    /// Whether all bytes of `extent` count as used.
+    pub fn contains(&self, extent: RegionExtent) -> bool {
+        self.extents.contains(extent)
+    }
+
     /// All used bytes.
     pub fn into_extents(self) -> Extents<InRegion> {
         self.extents

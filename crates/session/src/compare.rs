@@ -176,7 +176,13 @@ impl Work<'_> {
         while first < piece.range.end() {
             let count = piece.range.end().saturating_sub(first).min(PIECE_BYTES / CHUNK_SIZE);
             let range = ChunkRange { first, count };
-            self.compare_range(loader, buffer, piece, range, &Compared { place, disk, sector_size, ignored: &ignored })?;
+            self.compare_range(
+                loader,
+                buffer,
+                piece,
+                range,
+                &Compared { place, disk, sector_size, ignored: &ignored },
+            )?;
             first = range.end();
         }
         Ok(())

@@ -23,7 +23,9 @@ pub enum Error {
     #[error(transparent)]
     Repository(#[from] image::Error),
     /// Chunks that the image needs are missing or damaged.
-    #[error("{image}: {region}: {count} chunks can't be read from the repository, the first is number {first_chunk}: {reason}")]
+    #[error(
+        "{image}: {region}: {count} chunks can't be read from the repository, the first is number {first_chunk}: {reason}"
+    )]
     ChunksDamaged {
         /// Name of the image.
         image: String,

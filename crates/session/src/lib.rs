@@ -23,12 +23,11 @@ pub use error::{Error, Refusal, RequestError, Result};
 pub use progress::{Cancel, Event, Observer, Phase};
 pub use repository::{Listed, list_images, open_repository, read_manifest};
 pub use restore::{
-    Assignment, Destination, Interrupted, PlannedDestination, PlannedRestore, RegionChoice, RestorePlan,
-    RestoreReport, RestoreRequest, WritableDisk, plan_restore, restore,
+    Assignment, Destination, Interrupted, PlannedDestination, PlannedRestore, RegionChoice, RestorePlan, RestoreReport,
+    RestoreRequest, WritableDisk, plan_restore, restore,
 };
 pub use save::{
-    Level, PlannedDisk, PlannedRegion, SavePlan, SaveRequest, SaveSettings, plan_save, read_layout, save,
-    survey_region,
+    Level, PlannedDisk, PlannedRegion, SavePlan, SaveRequest, SaveSettings, plan_save, read_layout, save, survey_region,
 };
 pub use source::Source;
 pub use verify::{DamagedPack, DamagedRegion, ImageHealth, Verification, VerifyRequest, verify};

@@ -104,9 +104,7 @@ impl<'a> Loader<'a> {
         match self.store.read_at(&path, offset, &mut self.records) {
             Ok(()) => Ok(Ok(())),
             // The file ended or vanished since its index was read: the repository is at fault, not the way to it.
-            Err(error)
-                if matches!(error.kind, image::StoreErrorKind::NotFound | image::StoreErrorKind::Truncated) =>
-            {
+            Err(error) if matches!(error.kind, image::StoreErrorKind::NotFound | image::StoreErrorKind::Truncated) => {
                 Ok(Err(format!("{path} has no bytes at {offset}")))
             }
             Err(error) => Err(error.into()),

@@ -17,7 +17,12 @@ pub struct Log<'a> {
 
 impl<'a> Log<'a> {
     /// Begins the log of the session that saves `image`, replacing that of an interrupted one.
-    pub fn create(store: &dyn Store, image: &ImageName, observer: &'a dyn Observer, now: fn() -> String) -> Result<Self> {
+    pub fn create(
+        store: &dyn Store,
+        image: &ImageName,
+        observer: &'a dyn Observer,
+        now: fn() -> String,
+    ) -> Result<Self> {
         Ok(Self { file: Mutex::new(store.create(&log_path(image))?), observer, now })
     }
 

@@ -95,9 +95,7 @@ fn pieces_of<'a>(place: usize, source: &'a Place<'a>, part: Part) -> impl Iterat
         }
         while piece.range.count < limit {
             let end = piece.range.end();
-            let belongs = |next: &image::Result<(u64, ChunkContent)>| {
-                matches!(next, Ok((number, content)) if *number == end && (*content == ChunkContent::Zero) == is_zero)
-            };
+            let belongs = |next: &image::Result<(u64, ChunkContent)>| matches!(next, Ok((number, content)) if *number == end && (*content == ChunkContent::Zero) == is_zero);
             let Some(Ok((_, content))) = chunks.next_if(belongs) else { break };
             piece.range.count = piece.range.count.saturating_add(1);
             if !is_zero {

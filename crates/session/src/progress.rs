@@ -96,6 +96,11 @@ impl Cancel {
         self.wished.store(true, Ordering::Relaxed);
     }
 
+    /// The flag itself, for a signal handler to set.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        self.wished.clone()
+    }
+
     /// Whether somebody wishes to stop.
     pub fn is_cancelled(&self) -> bool {
         self.wished.load(Ordering::Relaxed)

@@ -1,8 +1,6 @@
 //! What is in a repository: its header, its images, its chunks.
 
-use image::{
-    ChunkIndex, IMAGES_DIRECTORY, ImageName, Manifest, RepositoryHeader, Store, StoreErrorKind, manifest_path,
-};
+use image::{IMAGES_DIRECTORY, ImageName, Manifest, RepositoryHeader, Store, StoreErrorKind, manifest_path};
 
 use crate::error::{Error, RequestError, Result};
 
@@ -69,9 +67,4 @@ pub fn image_exists(store: &dyn Store, image: &ImageName) -> Result<bool> {
         Err(error) if error.kind == StoreErrorKind::NotFound => Ok(false),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Every chunk of the repository.
-pub fn read_index(store: &dyn Store) -> Result<ChunkIndex> {
-    Ok(ChunkIndex::read(store)?)
 }

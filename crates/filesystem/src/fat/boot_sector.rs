@@ -188,8 +188,7 @@ impl BootSector {
         let sector_size = u64::from(raw.byts_per_sec.get());
         let is_32 = raw.fat_sz16.get() == 0;
         let (extension, _) = RawExtension32::ref_from_prefix(&raw.extension).ok()?;
-        let table_sectors =
-            if is_32 { u64::from(extension.fat_sz32.get()) } else { u64::from(raw.fat_sz16.get()) };
+        let table_sectors = if is_32 { u64::from(extension.fat_sz32.get()) } else { u64::from(raw.fat_sz16.get()) };
         let sectors = match raw.tot_sec16.get() {
             0 => u64::from(raw.tot_sec32.get()),
             sectors => u64::from(sectors),
@@ -244,8 +243,8 @@ impl BootSector {
             Width::Fat16 => ("FAT16", b"FAT12   "),
             Width::Fat32 => return Ok(()),
         };
-        let (identity, _) = RawIdentity::ref_from_prefix(&raw.extension)
-            .map_err(|_| Error::corrupt(0x24, "a boot sector", "none"))?;
+        let (identity, _) =
+            RawIdentity::ref_from_prefix(&raw.extension).map_err(|_| Error::corrupt(0x24, "a boot sector", "none"))?;
         if identity.fil_sys_type != *other {
             return Ok(());
         }
@@ -331,11 +330,9 @@ pub mod tests {
 
     #[test]
     fn the_number_of_clusters_makes_the_width() {
-        for (clusters, name, width) in [
-            (4084, "FAT12   ", Width::Fat12),
-            (4085, "FAT16   ", Width::Fat16),
-            (65_524, "FAT16   ", Width::Fat16),
-        ] {
+        for (clusters, name, width) in
+            [(4084, "FAT12   ", Width::Fat12), (4085, "FAT16   ", Width::Fat16), (65_524, "FAT16   ", Width::Fat16)]
+        {
             let mut bytes = sample(clusters);
             bytes[0x36..0x3E].copy_from_slice(name.as_bytes());
             assert_eq!(BootSector::parse(&bytes).unwrap().unwrap().width, width, "{clusters}");

@@ -121,7 +121,7 @@ pub fn entry_at(window: &[u8], index: usize, width: Width) -> u32 {
     let value = match width {
         Width::Fat12 => {
             let pair = bytes(index.saturating_add(index / 2));
-            if index % 2 == 0 { pair } else { pair >> 4 }
+            if index.is_multiple_of(2) { pair } else { pair >> 4 }
         }
         Width::Fat16 => bytes(index.saturating_mul(2)),
         Width::Fat32 => {

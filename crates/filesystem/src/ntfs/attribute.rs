@@ -128,9 +128,8 @@ impl<'a> Attribute<'a> {
             0 => Some(&[][..]),
             _ => own.get(name_offset..name_offset.saturating_add(name_bytes)),
         };
-        let name = name.ok_or_else(|| {
-            corrupt("a name inside its attribute", format!("{name_bytes} bytes at {name_offset}"))
-        })?;
+        let name =
+            name.ok_or_else(|| corrupt("a name inside its attribute", format!("{name_bytes} bytes at {name_offset}")))?;
         let content = match header.non_resident {
             0 => Content::Resident(resident(own, position)?),
             _ => Content::NonResident(non_resident(own, position)?),
@@ -162,9 +161,10 @@ fn non_resident(own: &[u8], position: u64) -> Result<Piece<'_>, Error> {
         return Err(Error::corrupt(position, "a non-resident attribute of 64 bytes", actual));
     };
     let offset = raw.mapping_pairs_offset.get();
-    let mapping_pairs = own.get(usize::from(offset)..).filter(|_| offset >= 64).ok_or_else(|| {
-        Error::corrupt(position, "mapping pairs inside their attribute", format!("offset {offset}"))
-    })?;
+    let mapping_pairs = own
+        .get(usize::from(offset)..)
+        .filter(|_| offset >= 64)
+        .ok_or_else(|| Error::corrupt(position, "mapping pairs inside their attribute", format!("offset {offset}")))?;
     let (lowest_vcn, highest_vcn) = (raw.lowest_vcn.get(), raw.highest_vcn.get());
     // An attribute without a cluster has -1 as its highest.
     let end_vcn = highest_vcn.wrapping_add(1);

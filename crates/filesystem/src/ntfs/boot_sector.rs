@@ -93,9 +93,7 @@ impl BootSector {
         let size = sectors
             .checked_mul(u64::from(sector_size))
             .filter(|size| *size >= u64::from(cluster_size))
-            .ok_or_else(|| {
-                Error::corrupt(0x28, "a number of sectors", format!("{sectors} sectors"))
-            })?;
+            .ok_or_else(|| Error::corrupt(0x28, "a number of sectors", format!("{sectors} sectors")))?;
         let clusters = size.checked_div(u64::from(cluster_size)).unwrap_or(0);
         let (mft_lcn, mft_mirror_lcn) = (raw.mft_lcn.get(), raw.mftmirr_lcn.get());
         for (position, lcn) in [(0x30, mft_lcn), (0x38, mft_mirror_lcn)] {
@@ -120,10 +118,7 @@ impl BootSector {
     /// The bytes of `count` clusters from `lcn`.
     pub fn cluster_extent(&self, lcn: u64, count: u64) -> RegionExtent {
         let size = u64::from(self.cluster_size);
-        RegionExtent::between(
-            lcn.saturating_mul(size),
-            lcn.saturating_add(count).saturating_mul(size),
-        )
+        RegionExtent::between(lcn.saturating_mul(size), lcn.saturating_add(count).saturating_mul(size))
     }
 }
 
@@ -137,11 +132,9 @@ fn check_unused_fields(raw: &RawBootSector) -> Result<(), Error> {
         (0x20, raw.large_sectors.get()),
     ];
     match fields.into_iter().find(|(_, value)| *value != 0) {
-        Some((position, value)) => Err(Error::corrupt(
-            position,
-            "0 in a field that NTFS does not use",
-            value.to_string(),
-        )),
+        Some((position, value)) => {
+            Err(Error::corrupt(position, "0 in a field that NTFS does not use", value.to_string()))
+        }
         None => Ok(()),
     }
 }
@@ -178,11 +171,10 @@ fn record_size(position: u64, code: i8, cluster_size: u32) -> Result<u32, Error>
     } else {
         u32::from(code.unsigned_abs()).checked_mul(cluster_size)
     };
-    size.filter(|size| size.is_power_of_two() && RECORD_SIZES.contains(size))
-        .ok_or_else(|| {
-            let expected = "a record size that is a power of two from 512 to 65536 bytes";
-            Error::corrupt(position, expected, format!("code {code}"))
-        })
+    size.filter(|size| size.is_power_of_two() && RECORD_SIZES.contains(size)).ok_or_else(|| {
+        let expected = "a record size that is a power of two from 512 to 65536 bytes";
+        Error::corrupt(position, expected, format!("code {code}"))
+    })
 }
 
 #[cfg(test)]
@@ -207,10 +199,7 @@ mod tests {
     fn check_error(bend: impl FnOnce(&mut Vec<u8>), expected: &str) {
         let mut bytes = sample();
         bend(&mut bytes);
-        assert_eq!(
-            BootSector::parse(&bytes).unwrap_err().to_string(),
-            expected
-        );
+        assert_eq!(BootSector::parse(&bytes).unwrap_err().to_string(), expected);
     }
 
     #[test]
@@ -264,10 +253,7 @@ mod tests {
                 ),
             );
         }
-        check_error(
-            |b| b[0x10] = 2,
-            "at byte 16 of the region: expected 0 in a field that NTFS does not use, found 2",
-        );
+        check_error(|b| b[0x10] = 2, "at byte 16 of the region: expected 0 in a field that NTFS does not use, found 2");
         check_error(
             |b| b[0x28..0x30].fill(0),
             "at byte 40 of the region: expected a number of sectors, found 0 sectors",

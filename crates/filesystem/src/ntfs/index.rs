@@ -75,11 +75,7 @@ const NAME_AT: usize = 0x42;
 ///
 /// # Errors
 /// `Corrupt` where any node is damaged, `Unsupported` where there are too many.
-pub fn find_file(
-    volume: &Volume<'_>,
-    directory: &FileRecord,
-    wanted: &str,
-) -> Result<Option<FileReference>, Error> {
+pub fn find_file(volume: &Volume<'_>, directory: &FileRecord, wanted: &str) -> Result<Option<FileReference>, Error> {
     let root = volume.required_attribute(directory, Kind::INDEX_ROOT, NAME)?;
     let root = volume.read_all(&root, ROOT_BYTES_LIMIT)?;
     let block_size = block_size(&root, directory.position)?;
@@ -138,18 +134,13 @@ fn read_block(volume: &Volume<'_>, blocks: &Stream, vcn: u64, size: u32) -> Resu
 
 /// Looks at the entries of one node, which starts with its index header, and adds the nodes below it
 /// to `below`.
-fn search_node(
-    node: &[u8],
-    wanted: &str,
-    position: u64,
-    below: &mut Vec<u64>,
-) -> Result<Option<FileReference>, Error> {
+fn search_node(node: &[u8], wanted: &str, position: u64, below: &mut Vec<u64>) -> Result<Option<FileReference>, Error> {
     let corrupt = |actual: String| Error::corrupt(position, "a directory node", actual);
     let (raw, _) = RawIndexHeader::ref_from_prefix(node).map_err(|_| corrupt("no header".to_owned()))?;
     let (start, end) = (index(raw.entries_offset.get()), index(raw.index_length.get()));
-    let entries = node.get(start..end).ok_or_else(|| {
-        corrupt(format!("entries from {start} to {end} in {} bytes", node.len()))
-    })?;
+    let entries = node
+        .get(start..end)
+        .ok_or_else(|| corrupt(format!("entries from {start} to {end} in {} bytes", node.len())))?;
     let mut rest = entries;
     loop {
         let at = entries.len().saturating_sub(rest.len());

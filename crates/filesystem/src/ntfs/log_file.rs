@@ -168,8 +168,7 @@ mod tests {
         page
     }
 
-    const CLEAN: RestartPage =
-        RestartPage { lsn: 42, version: (1, 1), clients_in_use: true, marked_clean: true };
+    const CLEAN: RestartPage = RestartPage { lsn: 42, version: (1, 1), clients_in_use: true, marked_clean: true };
 
     #[test]
     fn a_restart_page_says_whether_the_journal_is_open() {
@@ -221,8 +220,7 @@ mod tests {
 
     #[test]
     fn versions_other_than_1_1_are_not_trusted() {
-        let detail =
-            "$LogFile of version 2.0: Windows keeps metadata in its cache (fast startup) or was switched off";
+        let detail = "$LogFile of version 2.0: Windows keeps metadata in its cache (fast startup) or was switched off";
         check_judgement(&[RestartPage { version: (2, 0), ..CLEAN }], Some(detail));
         check_judgement(&[RestartPage { version: (3, 0), ..CLEAN }], Some("$LogFile of version 3.0"));
     }

@@ -99,9 +99,8 @@ fn add_system_files(
 
 /// A note where clusters are listed that can't be used. Their bits are set, so this changes nothing.
 fn bad_clusters(volume: &Volume<'_>) -> Option<Note> {
-    let counted = volume
-        .record(system_file::BAD_CLUSTERS)
-        .and_then(|record| volume.attribute(&record, Kind::DATA, "$Bad"));
+    let counted =
+        volume.record(system_file::BAD_CLUSTERS).and_then(|record| volume.attribute(&record, Kind::DATA, "$Bad"));
     let (code, detail) = match counted {
         Ok(Some(bad)) => match bad.extents(volume.boot()).total_bytes() {
             0 => return None,

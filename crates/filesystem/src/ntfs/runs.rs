@@ -31,13 +31,7 @@ impl Run {
 ///
 /// # Errors
 /// `Corrupt` where a run leaves the volume or the pairs don't end; `Unsupported` past [`RUNS_LIMIT`].
-pub fn unpack(
-    pairs: &[u8],
-    mut vcn: u64,
-    clusters: u64,
-    position: u64,
-    runs: &mut Vec<Run>,
-) -> Result<u64, Error> {
+pub fn unpack(pairs: &[u8], mut vcn: u64, clusters: u64, position: u64, runs: &mut Vec<Run>) -> Result<u64, Error> {
     let corrupt = |actual: String| Error::corrupt(position, "mapping pairs", actual);
     let mut rest = pairs;
     let mut lcn = 0_i64;
@@ -62,13 +56,10 @@ pub fn unpack(
             None
         } else {
             lcn = signed(delta).and_then(|delta| lcn.checked_add(delta)).unwrap_or(-1);
-            let first = u64::try_from(lcn).ok().filter(|first| {
-                first.checked_add(length).is_some_and(|end| end <= clusters)
-            });
+            let first =
+                u64::try_from(lcn).ok().filter(|first| first.checked_add(length).is_some_and(|end| end <= clusters));
             let Some(first) = first else {
-                return Err(corrupt(format!(
-                    "{length} clusters at {lcn} of a volume of {clusters}"
-                )));
+                return Err(corrupt(format!("{length} clusters at {lcn} of a volume of {clusters}")));
             };
             Some(first)
         };
@@ -108,12 +99,7 @@ mod tests {
         let run = |vcn, length, lcn| Run { vcn, length, lcn };
         assert_eq!(
             unpacked(&pairs).unwrap(),
-            [
-                run(10, 16, Some(0x1000)),
-                run(26, 5, None),
-                run(31, 2, Some(0xFF0)),
-                run(33, 256, Some(0x106F)),
-            ]
+            [run(10, 16, Some(0x1000)), run(26, 5, None), run(31, 2, Some(0xFF0)), run(33, 256, Some(0x106F)),]
         );
     }
 
@@ -131,7 +117,10 @@ mod tests {
         check_error(&[0x11, 0xFF, 1, 0], "a run without a length at cluster 10");
         check_error(&[0x10, 1, 0], "a run without a length at cluster 10");
         check_error(&[0x11, 1, 0xFF, 0], "1 clusters at -1 of a volume of 65536");
-        check_error(&[0x21, 2, 0xFF, 0x7F, 0x21, 2, 0xFF, 0x7F, 0x11, 2, 1, 0], "2 clusters at 65535 of a volume of 65536");
+        check_error(
+            &[0x21, 2, 0xFF, 0x7F, 0x21, 2, 0xFF, 0x7F, 0x11, 2, 1, 0],
+            "2 clusters at 65535 of a volume of 65536",
+        );
         check_error(&[0x0F, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "a run without a length at cluster 10");
         check_error(
             &[0x08, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F, 0],

@@ -93,13 +93,7 @@ impl Stream {
     ///
     /// # Errors
     /// `Corrupt` past the end, `Unsupported` where the content is compressed or encrypted.
-    pub fn read(
-        &self,
-        region: &dyn ReadAt,
-        boot: &BootSector,
-        offset: u64,
-        buffer: &mut [u8],
-    ) -> Result<(), Error> {
+    pub fn read(&self, region: &dyn ReadAt, boot: &BootSector, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
         if self.transformed {
             return Err(Error::Unsupported("system file compressed or encrypted".to_owned()));
         }

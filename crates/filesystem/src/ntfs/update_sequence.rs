@@ -38,9 +38,7 @@ pub fn restore_blocks(bytes: &mut [u8], position: u64) -> Result<(), Error> {
     }
     let sequence = bytes.get(offset..end).unwrap_or_default().to_vec();
     let (number, replaced) = sequence.split_at_checked(2).unwrap_or_default();
-    for (index, (block, original)) in
-        bytes.chunks_exact_mut(BLOCK_BYTES).zip(replaced.chunks_exact(2)).enumerate()
-    {
+    for (index, (block, original)) in bytes.chunks_exact_mut(BLOCK_BYTES).zip(replaced.chunks_exact(2)).enumerate() {
         let Some(last) = block.last_chunk_mut::<2>() else { continue };
         if last.as_slice() != number {
             return Err(Error::corrupt(

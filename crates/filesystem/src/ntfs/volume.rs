@@ -115,13 +115,7 @@ impl<'a> Volume<'a> {
 
     /// Puts an attribute together. Without `mft`, the attribute is the master file table itself and
     /// its records are read with what is known of it so far.
-    fn gather(
-        &self,
-        mft: Option<&Stream>,
-        file: &FileRecord,
-        kind: Kind,
-        name: &str,
-    ) -> Result<Option<Stream>, Error> {
+    fn gather(&self, mft: Option<&Stream>, file: &FileRecord, kind: Kind, name: &str) -> Result<Option<Stream>, Error> {
         let mut stream = Stream::default();
         let Some(list) = file.find(Kind::ATTRIBUTE_LIST, "", |_| true)? else {
             let Some(attribute) = file.find(kind, name, |_| true)? else {

@@ -175,9 +175,10 @@ fn plan_regions(
     let mut planned = Vec::new();
     for assignment in assignments {
         let record = disk_of(manifest, &assignment.disk)?;
-        let present = layout::read(assignment.destination.disk).map_err(|layout::Error::Io { offset, source, .. }| {
-            Error::Destination { disk: assignment.disk.clone(), operation: "reading", offset, source }
-        })?;
+        let present =
+            layout::read(assignment.destination.disk).map_err(|layout::Error::Io { offset, source, .. }| {
+                Error::Destination { disk: assignment.disk.clone(), operation: "reading", offset, source }
+            })?;
         let mut regions = Vec::new();
         for choice in &request.regions {
             let (disk, name) = find(&choice.source, &known)?;
@@ -279,8 +280,7 @@ fn check_cut(store: &dyn Store, plan: &RestorePlan) -> Result<()> {
     for planned in &plan.disks {
         let record = disk_of(&plan.manifest, &planned.disk)?;
         for (name, cut) in planned.placement.iter().flat_map(|placement| &placement.cut) {
-            let (Some(map), Some((region, _))) =
-                (open_map(store, &plan.manifest, record, name)?, record.region(name))
+            let (Some(map), Some((region, _))) = (open_map(store, &plan.manifest, record, name)?, record.region(name))
             else {
                 continue;
             };

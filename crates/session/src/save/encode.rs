@@ -101,8 +101,8 @@ fn encode(shared: &Encoding<'_>, encoder: &mut Encoder, read: ReadBatch) -> Enco
         }
         let id = ChunkId::of(chunk);
         encoded.contents.push(ChunkContent::Stored(id));
-        let is_new = !shared.index.contains(&id)
-            && shared.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        let is_new =
+            !shared.index.contains(&id) && shared.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
         if !is_new {
             encoded.known_bytes = encoded.known_bytes.saturating_add(length.into());
             continue;

@@ -155,7 +155,11 @@ fn read_batches(
 fn read_batch(place: &Place<'_>, batch: Batch, buffer: &mut AlignedBuffer) -> Result<Extents<InDisk>> {
     let region = place.region.extent;
     let part = ChunkGrid::new(region.length()).extent_of(batch.range);
-    let source_error = |error| Error::Source { disk: place.source.name.clone(), offset: region.start().saturating_add(part.start()), source: error };
+    let source_error = |error| Error::Source {
+        disk: place.source.name.clone(),
+        offset: region.start().saturating_add(part.start()),
+        source: error,
+    };
     let extent = region.locate(&part).ok_or_else(|| source_error(std::io::ErrorKind::UnexpectedEof.into()))?;
     let wanted = place.planned.extents.overlapping(part).filter_map(|used| region.locate(&used)).collect();
     let length = usize::try_from(extent.length()).unwrap_or_default();
@@ -194,7 +198,12 @@ struct Writer<'a> {
 type Written = (Vec<Option<MapSummary>>, Totals);
 
 impl<'a> Writer<'a> {
-    fn new(job: &'a Job<'a>, places: &'a [Place<'a>], packs: PackWriter<'a>, return_buffer: Sender<AlignedBuffer>) -> Self {
+    fn new(
+        job: &'a Job<'a>,
+        places: &'a [Place<'a>],
+        packs: PackWriter<'a>,
+        return_buffer: Sender<AlignedBuffer>,
+    ) -> Self {
         Self {
             job,
             places,

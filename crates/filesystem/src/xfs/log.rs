@@ -1,0 +1,163 @@
+//! Whether the log holds changes that the rest of the file system does not.
+//!
+//! XFS writes to its log before it writes anywhere else. After a clean unmount the last record is an unmount
+//! record: every change is in place, and the free-space trees are the truth. With any other last record the maps
+//! may lag behind, and the file system is saved whole.
+//!
+//! The log is a ring. The cycle numbers on its blocks fall by one where writing stopped: `n n n | n-1 n-1`, or
+//! `1 1 1 | 0 0` on the first way round. That place is found by halving, then looked at closely: the kernel repairs
+//! more broken rings than this, but a ring that is broken at all was not left by an unmount.
+//!
+//! Source: "XFS Algorithms & Data Structures" (`journaling_log.asciidoc`), the Linux kernel's
+//! `fs/xfs/xfs_log_recover.c` (`xlog_find_head`, `xlog_find_tail`, `xlog_check_unmount_rec`).
+
+use block::{ReadAt, read_vec};
+
+use super::log_record::{LOG_BLOCK, RECORD_LIMIT, begins_record, check_unmount_record, cycle_of};
+use super::superblock::Superblock;
+use crate::Error;
+
+/// Log blocks on either side of the head in which writes can have passed each other: 8 buffers of 256 KiB.
+const WINDOW: u64 = 8 * (256 << 10) / 512;
+/// Log blocks read at once.
+const PIECE: u64 = 128;
+/// The most log blocks of one record: its operations and 8 header blocks.
+const RECORD_BLOCKS: u64 = 512 + 8;
+
+// The window is whole records.
+const _: () = assert!(RECORD_LIMIT == 256 << 10);
+
+/// Checks that the file system was unmounted cleanly.
+pub(super) fn check_unmounted(region: &dyn ReadAt, superblock: &Superblock) -> Result<(), Error> {
+    let Some((first, blocks)) = superblock.log else {
+        return Err(Error::NotClean(
+            "the log is on another device: it can't be told whether it holds changes".to_owned(),
+        ));
+    };
+    let block_size = u64::from(superblock.block_size);
+    let log = Log {
+        region,
+        start: first.saturating_mul(block_size),
+        count: u64::from(blocks).saturating_mul(block_size) >> 9,
+    };
+    let head = log.find_head()?;
+    let (block, record) = log.last_record(&head)?;
+    check_unmount_record(&record, block, &superblock.uuid, superblock.has_log_version_2, superblock.has_checksums)
+        .map_err(|what| not_clean(format!("the last record, at log block {block}, does not end an unmount: {what}")))
+}
+
+fn not_clean(what: String) -> Error {
+    Error::NotClean(format!("the log may hold changes that are not in place: {what}"))
+}
+
+struct Log<'a> {
+    region: &'a dyn ReadAt,
+    /// First byte in the region.
+    start: u64,
+    /// Number of log blocks; at least 1.
+    count: u64,
+}
+
+/// Where writing stopped: blocks before `block` are of the cycle `before`, those from it on of the cycle `after`.
+struct Head {
+    /// From 1 to the number of log blocks.
+    block: u64,
+    before: u32,
+    after: u32,
+}
+
+impl Log<'_> {
+    fn find_head(&self) -> Result<Head, Error> {
+        let last = self.count.saturating_sub(1);
+        let (before, after) = (self.cycle(0)?, self.cycle(last)?);
+        if before == 0 {
+            return Err(not_clean("its first block was never written".to_owned()));
+        }
+        let head = if before == after {
+            Head { block: self.count, before, after }
+        } else if before.checked_sub(1) == Some(after) {
+            Head { block: self.first_of_cycle(after, last)?, before, after }
+        } else {
+            return Err(not_clean(format!("its first block is of cycle {before}, its last of cycle {after}")));
+        };
+        self.check_around(&head)?;
+        Ok(head)
+    }
+
+    /// The first block of the cycle `after`, which block `last` belongs to and block 0 does not.
+    fn first_of_cycle(&self, after: u32, last: u64) -> Result<u64, Error> {
+        let (mut low, mut high) = (0, last);
+        while high.saturating_sub(low) > 1 {
+            let middle = low.midpoint(high);
+            if self.cycle(middle)? == after {
+                high = middle;
+            } else {
+                low = middle;
+            }
+        }
+        Ok(high)
+    }
+
+    /// Checks the cycle of every block that can have been under way when writing stopped.
+    fn check_around(&self, head: &Head) -> Result<(), Error> {
+        let window = WINDOW.min(self.count);
+        let (from, to) = (head.block.saturating_sub(window), head.block.saturating_add(window));
+        self.check_cycles(head, from, to.min(self.count))?;
+        // The ring goes on at its other end.
+        self.check_cycles(head, 0, to.saturating_sub(self.count).min(from))?;
+        let before_start = window.saturating_sub(head.block);
+        self.check_cycles(head, self.count.saturating_sub(before_start).max(to.min(self.count)), self.count)
+    }
+
+    fn check_cycles(&self, head: &Head, from: u64, to: u64) -> Result<(), Error> {
+        let mut position = from;
+        while position < to {
+            let piece = to.saturating_sub(position).min(PIECE);
+            let bytes = self.read(position, piece)?;
+            for (block, bytes) in (position..).zip(bytes.chunks(LOG_BLOCK)) {
+                let expected = if block < head.block { head.before } else { head.after };
+                let actual = cycle_of(bytes);
+                if actual != expected {
+                    return Err(not_clean(format!(
+                        "its block {block} is of cycle {actual}, expected {expected}; writing stopped at block {}",
+                        head.block
+                    )));
+                }
+            }
+            position = position.saturating_add(piece);
+        }
+        Ok(())
+    }
+
+    /// The last record before the head: its block and its bytes, up to the head.
+    fn last_record(&self, head: &Head) -> Result<(u64, Vec<u8>), Error> {
+        // Read as if the ring were straight, so that a record that passes its end lies in one piece.
+        let wanted = RECORD_BLOCKS.min(self.count);
+        let from_end = wanted.saturating_sub(head.block);
+        let from = head.block.saturating_sub(wanted);
+        let mut bytes = self.read(self.count.saturating_sub(from_end), from_end)?;
+        bytes.extend(self.read(from, head.block.saturating_sub(from))?);
+        let blocks = bytes.chunks(LOG_BLOCK);
+        let Some(back) = blocks.rev().position(begins_record) else {
+            return Err(not_clean(format!("no record within {wanted} blocks before block {}", head.block)));
+        };
+        let blocks = back.saturating_add(1);
+        let record = bytes.split_off(bytes.len().saturating_sub(blocks.saturating_mul(LOG_BLOCK)));
+        let blocks = u64::try_from(blocks).unwrap_or(u64::MAX);
+        let block = match head.block.checked_sub(blocks) {
+            Some(block) => block,
+            None => self.count.saturating_add(head.block).saturating_sub(blocks),
+        };
+        Ok((block, record))
+    }
+
+    fn cycle(&self, block: u64) -> Result<u32, Error> {
+        Ok(cycle_of(&self.read(block, 1)?))
+    }
+
+    fn read(&self, block: u64, count: u64) -> Result<Vec<u8>, Error> {
+        let bytes = |blocks: u64| blocks.saturating_mul(512);
+        let length = usize::try_from(bytes(count)).unwrap_or(usize::MAX);
+        Ok(read_vec(self.region, self.start.saturating_add(bytes(block)), length)?)
+    }
+}
