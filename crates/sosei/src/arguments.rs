@@ -1,0 +1,183 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use image::ImageName;
+use session::Level;
+
+use crate::language::Language;
+
+/// Image a server's disks and bring the server back from them.
+#[derive(Debug, Parser)]
+#[command(name = "sosei", version, arg_required_else_help = true)]
+#[command(after_help = "\
+TARGET is a directory that exists. DISK is a block device or a regular file that holds a disk's bytes.
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some sectors were unreadable,
+4 refused for safety, 5 image or repository damaged, 130 cancelled.")]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What all commands take.
+    #[command(flatten)]
+    pub general: General,
+}
+
+/// What all commands take.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct General {
+    /// Print one JSON document on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// How to show progress on standard error
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "HOW")]
+    pub progress: ProgressKind,
+    /// Language; default from the locale
+    #[arg(long, global = true, value_enum)]
+    pub lang: Option<Language>,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProgressKind {
+    /// A bar on a terminal, else nothing.
+    Auto,
+    /// A bar.
+    Bar,
+    /// One JSON document a line.
+    Json,
+    /// Nothing.
+    None,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// What is attached: tables, regions, file systems, findings
+    Disks {
+        /// Disks to look at; all that are attached where none is named
+        #[arg(value_name = "DISK")]
+        disks: Vec<PathBuf>,
+    },
+    /// Save disks as a new image
+    Save(Save),
+    /// Overwrite disks with an image
+    Restore(Restore),
+    /// List the images of a repository
+    Images {
+        /// Where the repository is
+        target: String,
+    },
+    /// Show an image: machine, disks, regions, coverage and its reasons, findings
+    Show {
+        /// Where the repository is
+        target: String,
+        /// The image
+        image: ImageName,
+    },
+    /// Read and check every chunk
+    Verify {
+        /// Where the repository is
+        target: String,
+        /// Only this image
+        image: Option<ImageName>,
+        /// Structure only, without reading the chunks
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Compare an image with disks, byte for byte over what was saved
+    Compare {
+        /// Where the repository is
+        target: String,
+        /// The image
+        image: ImageName,
+        /// Disks, each with its name in the image before it where that is not clear
+        #[arg(value_name = "[SOURCE=]DISK", required = true)]
+        disks: Vec<String>,
+    },
+}
+
+/// Saving.
+#[derive(Debug, Args)]
+pub struct Save {
+    /// Where the repository is; it is made with the first image
+    pub target: String,
+    /// Name of the new image: 1 to 64 characters from A-Z a-z 0-9 . _ -
+    pub image: ImageName,
+    /// Disks to save
+    #[arg(value_name = "DISK", required = true)]
+    pub disks: Vec<PathBuf>,
+    /// Save this region only, as p1 or sda:p1; may be repeated
+    #[arg(long = "region", value_name = "NAME")]
+    pub regions: Vec<String>,
+    /// zstd level: auto, or 1 to 19
+    #[arg(long, default_value = "auto", value_parser = parse_level)]
+    pub level: Level,
+    /// The set that the image belongs to: the images of all nodes of a cluster
+    #[arg(long, value_name = "NAME")]
+    pub set: Option<ImageName>,
+    /// A note to keep with the image
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+}
+
+/// Restoring.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// Where the repository is
+    pub target: String,
+    /// The image
+    pub image: ImageName,
+    /// Disks to overwrite, each with its name in the image before it where that is not clear
+    #[arg(value_name = "[SOURCE=]DISK", required = true)]
+    pub disks: Vec<String>,
+    /// Restore this region only, into the region of that name or into the one given; may be repeated
+    #[arg(long = "region", value_name = "NAME[=DISK:REGION]", conflicts_with_all = ["layout_only", "grow"])]
+    pub regions: Vec<String>,
+    /// Tables and gaps only, without the contents of partitions
+    #[arg(long)]
+    pub layout_only: bool,
+    /// Give a partition the additional space of a larger disk: last, or the name of a region
+    #[arg(long, value_name = "last|REGION")]
+    pub grow: Option<String>,
+    /// Do not read back what was written
+    #[arg(long)]
+    pub no_verify: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Overwrite although the disk looks shared or its signature exists twice then: its WWN, serial number or path
+    #[arg(long, value_name = "ID")]
+    pub confirm: Vec<String>,
+}
+
+fn parse_level(text: &str) -> Result<Level, String> {
+    match text.parse::<i32>() {
+        _ if text == "auto" => Ok(Level::Auto),
+        Ok(level @ 1..=19) => Ok(Level::Fixed(level)),
+        _ => Err("expected auto, or a number from 1 to 19".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn levels_are_auto_or_1_to_19() {
+        assert_eq!(parse_level("auto"), Ok(Level::Auto));
+        assert_eq!(parse_level("19"), Ok(Level::Fixed(19)));
+        for bad in ["0", "20", "-1", "fast", ""] {
+            assert!(parse_level(bad).is_err(), "{bad}");
+        }
+    }
+}

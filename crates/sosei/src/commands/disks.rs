@@ -1,0 +1,135 @@
+//! `sosei disks`: what is attached.
+
+use std::path::{Path, PathBuf};
+
+use device::{Attached, SourceDisk};
+use filesystem::{Coverage, Survey};
+use layout::Layout;
+use rust_i18n::t;
+use serde_json::{Value, json};
+use session::{Source, read_layout, survey_region};
+
+use super::describe;
+use crate::arguments::General;
+use crate::disks::{identity_of, names_of};
+use crate::failure::{DONE, Failure};
+use crate::output::{bytes, document, line, table};
+
+/// Looks at the disks that are named, or at all.
+pub fn run(paths: &[PathBuf], general: General) -> Result<u8, Failure> {
+    let attached =
+        if paths.is_empty() { device::attached() } else { paths.iter().map(|path| device::identify(path)).collect() };
+    let mut documents = Vec::new();
+    for disk in &attached {
+        let looked = match look(disk) {
+            Ok(looked) => looked,
+            // One of all that are attached may be gone or unreadable; one that was named must be there.
+            Err(failure) if paths.is_empty() => {
+                documents.push(json!({ "path": disk.path, "error": failure.message }));
+                if !general.json {
+                    line(format!("{}: {}", disk.path.display(), failure.message));
+                }
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        documents.push(looked.document(disk));
+        if !general.json {
+            looked.print(disk);
+        }
+    }
+    if general.json {
+        document(&json!({ "disks": documents }));
+    }
+    Ok(DONE)
+}
+
+struct Looked {
+    layout: Layout,
+    surveys: Vec<Survey>,
+}
+
+fn look(attached: &Attached) -> Result<Looked, Failure> {
+    let disk = SourceDisk::look(&attached.path)?;
+    let name = names_of(std::slice::from_ref(&attached.path)).remove(0);
+    let source = Source { name, identity: identity_of(attached), disk: &disk };
+    let layout = read_layout(&source)?;
+    let surveys = layout.regions.iter().map(|region| survey_region(&source, region)).collect();
+    Ok(Looked { layout, surveys })
+}
+
+impl Looked {
+    fn document(&self, attached: &Attached) -> Value {
+        let regions = self.layout.regions.iter().zip(&self.surveys);
+        let regions: Vec<Value> = regions
+            .map(|(region, survey)| {
+                let (method, reason) = match &survey.coverage {
+                    Coverage::Used(_) => ("used", None),
+                    Coverage::Whole(reason) => ("whole", Some(reason)),
+                };
+                json!({
+                    "name": region.name, "kind": region.kind, "extent": region.extent, "partition": region.partition,
+                    "file_system": survey.file_system,
+                    "coverage": {
+                        "method": method, "reason": reason,
+                        "bytes": survey.coverage.extents(region.extent.length()).total_bytes(),
+                    },
+                    "notes": survey.notes,
+                })
+            })
+            .collect();
+        json!({
+            "path": attached.path, "size": attached.size, "model": attached.model, "serial": attached.serial,
+            "wwn": attached.wwn, "transport": attached.transport,
+            "physical_sector_size": attached.physical_sector_size, "read_only": attached.is_read_only,
+            "sector_size": self.layout.sector_size, "table": self.layout.table, "signature": self.layout.signature,
+            "findings": self.layout.findings, "regions": regions,
+        })
+    }
+
+    fn print(&self, attached: &Attached) {
+        let hardware = [&attached.model, &attached.serial, &attached.wwn, &attached.transport];
+        let hardware: Vec<_> = hardware.into_iter().map(Option::as_deref).collect();
+        line(describe::disk(&path_text(&attached.path), &self.layout, &hardware));
+        for finding in &self.layout.findings {
+            line(format!("  ! {}: {}", describe::finding(&describe::code_of(&finding.code)), finding.detail));
+        }
+        let rows: Vec<Vec<String>> = self
+            .layout
+            .regions
+            .iter()
+            .zip(&self.surveys)
+            .map(|(region, survey)| {
+                let mut row = describe::region(region);
+                row.push(survey.file_system.as_ref().map_or_else(String::new, |found| {
+                    describe::file_system(&found.kind, found.label.as_deref(), found.uuid.as_deref())
+                }));
+                row.push(coverage(region.extent.length(), &survey.coverage));
+                row
+            })
+            .collect();
+        for row in table(&rows) {
+            line(format!("  {row}"));
+        }
+        for (region, survey) in self.layout.regions.iter().zip(&self.surveys) {
+            for note in &survey.notes {
+                let text = describe::note(&describe::code_of(&note.code));
+                line(format!("  ! {}: {text}: {}", region.name, note.detail));
+            }
+        }
+    }
+}
+
+fn coverage(size: u64, coverage: &Coverage) -> String {
+    match coverage {
+        Coverage::Used(extents) => t!("coverage.used", size = bytes(extents.total_bytes())).into_owned(),
+        Coverage::Whole(reason) => {
+            let reason = describe::reason(&describe::code_of(&reason.code));
+            t!("coverage.whole", size = bytes(size), reason = reason).into_owned()
+        }
+    }
+}
+
+fn path_text(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,236 @@
+//! `sosei restore`: disks are overwritten with an image, after the plan was shown and confirmed.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use device::{Attached, DestinationDisk};
+use layout::Grow;
+use rust_i18n::t;
+use serde_json::json;
+use session::{
+    Assignment, Destination, RegionChoice, RestorePlan, RestoreReport, RestoreRequest, open_repository, plan_restore,
+    read_manifest, restore,
+};
+
+use super::describe;
+use crate::arguments::{General, Restore};
+use crate::disks::{assign, identity_of, open_destination};
+use crate::failure::{DONE, Failure};
+use crate::output::{bytes, document, duration, error_line, line, rate, table};
+use crate::progress::Progress;
+use crate::{safety, signals, target};
+
+/// Overwrites the disks that are named.
+pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
+    let cancel = signals::cancel_on_signals();
+    let target = target::open(&arguments.target)?;
+    open_repository(&*target.store)?;
+    let manifest = read_manifest(&*target.store, &arguments.image)?;
+    let assigned = assign(&manifest, &arguments.disks)?;
+    let attached = device::attached();
+    for (_, path) in &assigned {
+        safety::refuse_repository_disk(&target, path)?;
+        refuse_shared(path, &attached, &arguments.confirm)?;
+    }
+    let disks: Vec<DestinationDisk> =
+        assigned.iter().map(|(_, path)| open_destination(path)).collect::<Result<_, _>>()?;
+    let assignments: Vec<Assignment<'_>> = assigned
+        .iter()
+        .zip(&disks)
+        .map(|((name, path), disk)| Assignment {
+            disk: name.clone(),
+            destination: Destination {
+                name: path.display().to_string(),
+                identity: identity_of(&device::identify(path)),
+                disk,
+            },
+        })
+        .collect();
+    let progress = Progress::new(general);
+    let plan = plan_restore(&*target.store, manifest, &assignments, request(arguments, &assigned)?, &progress, &cancel);
+    progress.finish();
+    let plan = plan?;
+    refuse_collision(&plan, &assigned, &attached, &arguments.confirm)?;
+    print_plan(&plan, &assigned);
+    confirm(arguments, &assigned)?;
+
+    let clock = Instant::now();
+    let threads = super::processors().saturating_mul(2);
+    let restored = restore(&*target.store, &plan, &assignments, threads, &progress, &cancel);
+    progress.finish();
+    let restored = restored.map_err(Failure::of_restore)?;
+    let milliseconds = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+    for (disk, (_, path)) in disks.iter().zip(&assigned) {
+        // The disk is whole; only the kernel's view of it is old until the next boot.
+        if let Err(error) = disk.reread_partitions() {
+            error_line(t!("restore.reread", disk = path.display(), details = error));
+        }
+    }
+    report(&plan, &restored, milliseconds, general);
+    Ok(DONE)
+}
+
+fn request(arguments: &Restore, assigned: &[(String, PathBuf)]) -> Result<RestoreRequest, Failure> {
+    let regions = arguments.regions.iter().map(|region| region_choice(region, assigned)).collect::<Result<_, _>>()?;
+    let grow = arguments.grow.as_ref().map(|name| match name.as_str() {
+        "last" => Grow::Last,
+        name => Grow::Region(name.to_owned()),
+    });
+    Ok(RestoreRequest { regions, layout_only: arguments.layout_only, grow, read_back: !arguments.no_verify })
+}
+
+/// `NAME`, or `NAME=DISK:REGION` where `DISK` is one of the disks that are named.
+fn region_choice(text: &str, assigned: &[(String, PathBuf)]) -> Result<RegionChoice, Failure> {
+    let Some((source, place)) = text.split_once('=') else {
+        return Ok(RegionChoice { source: text.to_owned(), destination: None });
+    };
+    let unclear = || Failure::usage("region-unclear", &t!("failure.region_unclear", region = text));
+    let (disk, region) = place.rsplit_once(':').ok_or_else(unclear)?;
+    let (name, _) =
+        assigned.iter().find(|(name, path)| name == disk || path.as_os_str() == disk).ok_or_else(unclear)?;
+    // The image's disk and the destination go together; a region's own disk must be the same one.
+    let source = if source.contains(':') { source.to_owned() } else { format!("{name}:{source}") };
+    if !source.starts_with(&format!("{name}:")) {
+        return Err(unclear());
+    }
+    Ok(RegionChoice { source, destination: Some(region.to_owned()) })
+}
+
+fn refuse_shared(path: &std::path::Path, attached: &[Attached], confirmed: &[String]) -> Result<(), Failure> {
+    let disk = device::identify(path);
+    match safety::looks_shared(&disk, attached) {
+        Some(evidence) if !safety::is_confirmed(&disk, confirmed) => {
+            let id = disk.wwn.or(disk.serial).unwrap_or_else(|| path.display().to_string());
+            let message = t!("failure.shared", disk = path.display(), evidence = evidence, id = id);
+            Err(Failure::refused("shared-disk", &message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Two disks with one signature or GUID on one machine: which of them boots or joins a volume is chance.
+fn refuse_collision(
+    plan: &RestorePlan,
+    assigned: &[(String, PathBuf)],
+    attached: &[Attached],
+    confirmed: &[String],
+) -> Result<(), Failure> {
+    let whole_disks = plan.disks.iter().filter(|disk| disk.placement.is_some());
+    let ids: Vec<String> = whole_disks
+        .filter_map(|disk| plan.manifest.disk(&disk.disk))
+        .flat_map(|disk| safety::ids_of(&disk.layout))
+        .collect();
+    let paths: Vec<PathBuf> = assigned.iter().map(|(_, path)| path.clone()).collect();
+    let found = safety::disks_with_ids(&ids, &paths, attached);
+    let Some((id, other)) = found.iter().find(|(_, path)| !confirmed.contains(&path.display().to_string())) else {
+        return Ok(());
+    };
+    Err(Failure::refused("same-signature", &t!("failure.same_signature", disk = other.display(), id = id)))
+}
+
+fn print_plan(plan: &RestorePlan, assigned: &[(String, PathBuf)]) {
+    error_line(t!("restore.plan", image = plan.manifest.image, time = plan.manifest.finished));
+    for (planned, (_, path)) in plan.disks.iter().zip(assigned) {
+        let destination = device::identify(path);
+        let known = [&destination.model, &destination.serial, &destination.wwn, &destination.transport];
+        let known: Vec<_> = known.into_iter().flatten().map(String::as_str).collect();
+        let size = bytes(destination.size);
+        error_line(t!(
+            "restore.disk",
+            disk = planned.disk,
+            destination = planned.destination,
+            size = size,
+            hardware = known.join(", ")
+        ));
+        let record = plan.manifest.disk(&planned.disk);
+        let rows: Vec<Vec<String>> = planned
+            .regions
+            .iter()
+            .filter_map(|region| {
+                let (saved, record) = record?.region(&region.name)?;
+                let mut row = describe::region(saved);
+                if let Some(start) = row.get_mut(1) {
+                    *start = region.extent.start().to_string();
+                }
+                row.push(record.file_system.as_ref().map_or_else(String::new, |found| {
+                    describe::file_system(&found.kind, found.label.as_deref(), None)
+                }));
+                row.push(describe::coverage(record));
+                Some(row)
+            })
+            .collect();
+        table(&rows).iter().for_each(|row| error_line(format!("  {row}")));
+        if !planned.left.is_empty() {
+            error_line(format!("  {}", t!("restore.left", regions = planned.left.join(" "))));
+        }
+        for change in planned.placement.iter().flat_map(|placement| &placement.changes) {
+            error_line(format!("  ~ {}", change_text(change)));
+        }
+    }
+}
+
+fn change_text(change: &layout::Change) -> String {
+    match change {
+        layout::Change::Field { role, field, from, to } => {
+            t!("change.field", role = describe::code_of(role), field = field, from = from, to = to).into_owned()
+        }
+        layout::Change::Rebuilt { role } => t!("change.rebuilt", role = describe::code_of(role)).into_owned(),
+        layout::Change::Grown { name, from, to } => t!("change.grown", name = name, from = from, to = to).into_owned(),
+    }
+}
+
+/// Asks twice on a terminal, the second time for the name of the first destination. Without a terminal
+/// somebody must have said --yes.
+fn confirm(arguments: &Restore, assigned: &[(String, PathBuf)]) -> Result<(), Failure> {
+    if arguments.yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Err(Failure::refused("not-confirmed", &t!("failure.not_confirmed")));
+    }
+    let declined = || Failure::refused("declined", &t!("failure.declined"));
+    if !matches!(ask(&t!("restore.ask")).as_deref(), Some("y" | "yes" | "はい")) {
+        return Err(declined());
+    }
+    for (_, path) in assigned {
+        let name = path.display().to_string();
+        if ask(&t!("restore.ask_name", disk = name)).as_deref() != Some(&name) {
+            return Err(declined());
+        }
+    }
+    Ok(())
+}
+
+fn ask(question: &str) -> Option<String> {
+    let _ = write!(std::io::stderr(), "{question} ");
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).ok()?;
+    Some(answer.trim().to_owned())
+}
+
+fn report(plan: &RestorePlan, restored: &RestoreReport, milliseconds: u64, general: General) {
+    if general.json {
+        let disks: Vec<_> =
+            plan.disks.iter().map(|disk| json!({ "disk": disk.disk, "destination": disk.destination })).collect();
+        document(&json!({
+            "image": plan.manifest.image, "disks": disks, "written_bytes": restored.written_bytes,
+            "read_back_bytes": restored.read_back_bytes, "milliseconds": milliseconds,
+        }));
+        return;
+    }
+    let size = bytes(restored.written_bytes);
+    let rate = rate(restored.written_bytes, milliseconds).unwrap_or_default();
+    line(t!("restore.done", image = plan.manifest.image, size = size, time = duration(milliseconds), rate = rate));
+    if restored.read_back_bytes > 0 {
+        line(t!("restore.read_back", size = bytes(restored.read_back_bytes)));
+    } else {
+        line(t!("restore.not_read_back"));
+    }
+    for disk in &plan.manifest.disks {
+        for (region, record) in disk.pairs().filter(|(_, record)| !record.unreadable.is_empty()) {
+            let size = bytes(record.unreadable.total_bytes());
+            line(t!("restore.unreadable", region = format!("{}:{}", disk.name, region.name), size = size));
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `sosei save`: disks become a new image.
+
+use std::path::PathBuf;
+
+use image::{Machine, Manifest, NetworkCard};
+use rust_i18n::t;
+use serde_json::json;
+use session::{Cancel, SavePlan, SaveRequest, SaveSettings, Source, plan_save, save};
+
+use super::describe;
+use crate::arguments::{General, Save};
+use crate::disks::{identity_of, names_of, open_source};
+use crate::failure::{DONE, Failure, UNREADABLE};
+use crate::output::{bytes, document, duration, error_line, line, rate, table};
+use crate::progress::Progress;
+use crate::{safety, signals, target};
+
+/// Two readers keep a disk busy; more only make a hard disk seek.
+const READERS: usize = 2;
+
+/// Saves the disks that are named.
+pub fn run(arguments: &Save, general: General) -> Result<u8, Failure> {
+    let cancel = signals::cancel_on_signals();
+    let target = target::open(&arguments.target)?;
+    for disk in &arguments.disks {
+        safety::refuse_repository_disk(&target, disk)?;
+    }
+    let disks: Vec<_> = arguments.disks.iter().map(|path| open_source(path)).collect::<Result<_, _>>()?;
+    let sources: Vec<Source<'_>> = names_of(&arguments.disks)
+        .into_iter()
+        .zip(&arguments.disks)
+        .zip(&disks)
+        .map(|((name, path), disk)| Source { name, identity: identity_of(&identify(path)), disk })
+        .collect();
+    let request = SaveRequest {
+        image: arguments.image.clone(),
+        regions: arguments.regions.clone(),
+        set: arguments.set.as_ref().map(ToString::to_string),
+        note: arguments.note.clone(),
+    };
+    let progress = Progress::new(general);
+    let plan = plan_save(&*target.store, &sources, request, &progress, &cancel);
+    progress.finish();
+    let plan = plan?;
+    if !general.json {
+        print_plan(&plan);
+    }
+    let saved = save(&*target.store, &sources, &plan, &settings(arguments)?, &progress, &cancel);
+    progress.finish();
+    let manifest = saved.map_err(Failure::of_save)?;
+    report(&manifest, general, &cancel);
+    Ok(if manifest.totals.unreadable_bytes > 0 { UNREADABLE } else { DONE })
+}
+
+fn identify(path: &PathBuf) -> device::Attached {
+    device::identify(path)
+}
+
+fn settings(arguments: &Save) -> Result<SaveSettings, Failure> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(|error| session::Error::System(error.into()))?;
+    let machine = device::machine();
+    let network = machine.network.into_iter().map(|card| NetworkCard { name: card.name, address: card.address });
+    Ok(SaveSettings {
+        level: arguments.level,
+        encoders: super::processors(),
+        readers: READERS,
+        random,
+        machine: Machine {
+            host_name: machine.host_name,
+            vendor: machine.vendor,
+            product: machine.product,
+            serial: machine.serial,
+            uuid: machine.uuid,
+            firmware: if machine.is_uefi { "uefi" } else { "bios" }.into(),
+            network: network.collect(),
+        },
+        version: env!("CARGO_PKG_VERSION").into(),
+        now,
+    })
+}
+
+/// The time now in UTC, as RFC 3339.
+fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn print_plan(plan: &SavePlan) {
+    for disk in &plan.disks {
+        error_line(describe::disk(&disk.name, &disk.layout, &[]));
+        for finding in &disk.layout.findings {
+            error_line(format!("  ! {}: {}", describe::finding(&describe::code_of(&finding.code)), finding.detail));
+        }
+        let rows: Vec<Vec<String>> = disk
+            .layout
+            .regions
+            .iter()
+            .zip(&disk.regions)
+            .map(|(region, planned)| {
+                let mut row = describe::region(region);
+                let found = planned.survey.file_system.as_ref();
+                row.push(found.map_or_else(String::new, |found| {
+                    describe::file_system(&found.kind, found.label.as_deref(), None)
+                }));
+                row.push(coverage(planned));
+                row
+            })
+            .collect();
+        table(&rows).iter().for_each(|row| error_line(format!("  {row}")));
+        for (region, planned) in disk.layout.regions.iter().zip(&disk.regions) {
+            for note in &planned.survey.notes {
+                let text = describe::note(&describe::code_of(&note.code));
+                error_line(format!("  ! {}: {text}: {}", region.name, note.detail));
+            }
+        }
+    }
+    error_line(t!("save.plan", size = bytes(plan.total_bytes()), image = plan.request.image));
+}
+
+fn coverage(planned: &session::PlannedRegion) -> String {
+    let size = bytes(planned.extents.total_bytes());
+    match &planned.survey.coverage {
+        _ if !planned.is_saved => t!("coverage.left_out").into_owned(),
+        filesystem::Coverage::Used(_) => t!("coverage.used", size = size).into_owned(),
+        filesystem::Coverage::Whole(reason) => {
+            let reason = describe::reason(&describe::code_of(&reason.code));
+            t!("coverage.whole", size = size, reason = reason).into_owned()
+        }
+    }
+}
+
+fn report(manifest: &Manifest, general: General, cancel: &Cancel) {
+    let totals = &manifest.totals;
+    if general.json {
+        document(&json!({ "image": manifest.image, "totals": totals, "cancelled": cancel.is_cancelled() }));
+        return;
+    }
+    let rate = rate(totals.saved_bytes, totals.milliseconds).unwrap_or_default();
+    let time = duration(totals.milliseconds);
+    line(t!("save.done", image = manifest.image, size = bytes(totals.saved_bytes), time = time, rate = rate));
+    line(t!(
+        "save.stored",
+        new = bytes(totals.new_bytes),
+        stored = bytes(totals.stored_bytes),
+        known = bytes(totals.known_bytes),
+        zero = bytes(totals.zero_bytes)
+    ));
+    if totals.unreadable_bytes > 0 {
+        line(t!("save.unreadable", size = bytes(totals.unreadable_bytes)));
+    }
+}

@@ -1,0 +1,105 @@
+//! `sosei show`: one image.
+
+use image::{ImageName, Manifest};
+use rust_i18n::t;
+use serde_json::json;
+use session::{open_repository, read_manifest};
+
+use super::describe;
+use crate::arguments::General;
+use crate::failure::{DONE, Failure};
+use crate::output::{bytes, document, duration, line, table};
+use crate::target;
+
+/// Shows an image.
+pub fn run(target: &str, image: &ImageName, general: General) -> Result<u8, Failure> {
+    let target = target::open(target)?;
+    open_repository(&*target.store)?;
+    let manifest = read_manifest(&*target.store, image)?;
+    if general.json {
+        document(&json!({ "manifest": manifest }));
+    } else {
+        print(&manifest);
+    }
+    Ok(DONE)
+}
+
+fn print(manifest: &Manifest) {
+    let machine = &manifest.machine;
+    let rows = [
+        ("show.image", Some(manifest.image.to_string())),
+        ("show.note", manifest.note.clone()),
+        ("show.set", manifest.set.clone()),
+        ("show.finished", Some(format!("{} ({})", manifest.finished, duration(manifest.totals.milliseconds)))),
+        ("show.host", machine.host_name.clone()),
+        (
+            "show.machine",
+            Some(
+                [&machine.vendor, &machine.product, &machine.serial]
+                    .into_iter()
+                    .flatten()
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            )
+            .filter(|text| !text.is_empty()),
+        ),
+        ("show.firmware", Some(machine.firmware.to_uppercase())),
+        (
+            "show.network",
+            Some(
+                machine
+                    .network
+                    .iter()
+                    .map(|card| format!("{} {}", card.name, card.address))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            )
+            .filter(|text| !text.is_empty()),
+        ),
+        ("show.tool", Some(format!("{} {}", manifest.tool.name, manifest.tool.version))),
+    ];
+    let rows: Vec<_> = rows.into_iter().filter_map(|(key, value)| Some(vec![t!(key).into_owned(), value?])).collect();
+    table(&rows).iter().for_each(line);
+    for disk in &manifest.disks {
+        line("");
+        line(describe::disk(&disk.name, &disk.layout, &describe::hardware(disk)));
+        for finding in &disk.layout.findings {
+            line(format!("  ! {}: {}", describe::finding(&describe::code_of(&finding.code)), finding.detail));
+        }
+        let rows: Vec<Vec<String>> = disk
+            .pairs()
+            .map(|(region, record)| {
+                let mut row = describe::region(region);
+                row.push(record.file_system.as_ref().map_or_else(String::new, |found| {
+                    describe::file_system(&found.kind, found.label.as_deref(), found.uuid.as_deref())
+                }));
+                row.push(describe::coverage(record));
+                row
+            })
+            .collect();
+        table(&rows).iter().for_each(|row| line(format!("  {row}")));
+        for (region, record) in disk.pairs() {
+            if let Some(detail) = &record.coverage.detail {
+                line(format!("  {}: {detail}", region.name));
+            }
+            for note in &record.notes {
+                line(format!("  ! {}: {}: {}", region.name, describe::note(&note.code), note.detail));
+            }
+            for extent in record.unreadable.iter() {
+                let (length, offset) = (extent.length(), extent.start());
+                line(format!("  ! {}", t!("show.unreadable", region = region.name, length = length, offset = offset)));
+            }
+        }
+    }
+    let totals = &manifest.totals;
+    line("");
+    line(t!("show.totals", saved = bytes(totals.saved_bytes), disks = bytes(totals.disk_bytes)));
+    line(t!(
+        "save.stored",
+        new = bytes(totals.new_bytes),
+        stored = bytes(totals.stored_bytes),
+        known = bytes(totals.known_bytes),
+        zero = bytes(totals.zero_bytes)
+    ));
+}

@@ -1,0 +1,105 @@
+//! Disks as an operator names them, and their names in images.
+
+use std::path::{Path, PathBuf};
+
+use device::{Attached, DestinationDisk, SourceDisk};
+use image::{DiskIdentity, Manifest};
+use rust_i18n::t;
+
+use crate::failure::Failure;
+
+/// What a disk is, for the manifest.
+pub fn identity_of(disk: &Attached) -> DiskIdentity {
+    DiskIdentity {
+        path: disk.path.display().to_string(),
+        model: disk.model.clone(),
+        serial: disk.serial.clone(),
+        wwn: disk.wwn.clone(),
+        transport: disk.transport.clone(),
+        physical_sector_size: disk.physical_sector_size,
+    }
+}
+
+/// Opens a disk to save it.
+pub fn open_source(path: &Path) -> Result<SourceDisk, Failure> {
+    SourceDisk::open(path).map_err(Failure::from)
+}
+
+/// Opens a disk to overwrite it.
+pub fn open_destination(path: &Path) -> Result<DestinationDisk, Failure> {
+    DestinationDisk::open(path).map_err(Failure::from)
+}
+
+/// Names for disks in an image: the last part of the path, as `sda`, in plain characters and different from each other.
+pub fn names_of(paths: &[PathBuf]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for path in paths {
+        // /dev/disk/by-id/… is named after what it means now.
+        let real =
+            if path.starts_with("/dev") { path.canonicalize().unwrap_or_else(|_| path.clone()) } else { path.clone() };
+        let stem = real.file_stem().unwrap_or_default().to_string_lossy();
+        let plain: String =
+            stem.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' }).collect();
+        let plain = if plain.is_empty() { "disk".to_owned() } else { plain };
+        let mut name = plain.clone();
+        let mut number = 2_u32;
+        while names.contains(&name) {
+            name = format!("{plain}_{number}");
+            number = number.saturating_add(1);
+        }
+        names.push(name);
+    }
+    names
+}
+
+/// Which disk of an image an argument `[SOURCE=]DISK` means, and the path of the disk.
+///
+/// Without `SOURCE=`, a single disk of an image goes to the single disk that is named; among several,
+/// only a disk that is the very same (by WWN or serial number) is taken without asking: an order or a
+/// name like `sda` says nothing about which disk it is.
+pub fn assign(manifest: &Manifest, arguments: &[String]) -> Result<Vec<(String, PathBuf)>, Failure> {
+    let mut assigned: Vec<(String, PathBuf)> = Vec::new();
+    for argument in arguments {
+        let named = argument.split_once('=').filter(|(name, _)| manifest.disk(name).is_some());
+        let (name, path) = match named {
+            Some((name, path)) => (name.to_owned(), PathBuf::from(path)),
+            None => (find_disk(manifest, arguments, argument)?, PathBuf::from(argument)),
+        };
+        if assigned.iter().any(|(other, _)| *other == name) {
+            return Err(Failure::usage("disk-twice", &t!("failure.disk_twice", disk = name)));
+        }
+        assigned.push((name, path));
+    }
+    Ok(assigned)
+}
+
+fn find_disk(manifest: &Manifest, arguments: &[String], path: &str) -> Result<String, Failure> {
+    if let ([disk], [_]) = (manifest.disks.as_slice(), arguments) {
+        return Ok(disk.name.clone());
+    }
+    let present = device::identify(Path::new(path));
+    let same = |saved: &DiskIdentity| {
+        let equal = |a: &Option<String>, b: &Option<String>| a.is_some() && a == b;
+        equal(&saved.wwn, &present.wwn) || equal(&saved.serial, &present.serial)
+    };
+    let mut found = manifest.disks.iter().filter(|disk| same(&disk.identity));
+    match (found.next(), found.next()) {
+        (Some(disk), None) => Ok(disk.name.clone()),
+        _ => {
+            let known: Vec<_> = manifest.disks.iter().map(|disk| format!("{}={path}", disk.name)).collect();
+            let known = known.join(", ");
+            Err(Failure::usage("disk-unclear", &t!("failure.disk_unclear", disk = path, known = known)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn disks_have_plain_and_different_names() {
+        let paths = ["/tmp/a/node.img", "/tmp/b/node.img", "/tmp/サーバ.raw", "/tmp/v1.2.img"].map(PathBuf::from);
+        assert_eq!(names_of(&paths), ["node", "node_2", "___", "v1_2"]);
+    }
+}

@@ -1,0 +1,262 @@
+//! What went wrong, as an operator reads it: what happened, in what state things are, what to do next.
+
+use std::error::Error as _;
+
+use rust_i18n::t;
+use serde_json::json;
+use session::{Error, Interrupted, Refusal, RequestError};
+
+use crate::output::{document, error_line};
+
+/// Everything was done.
+pub const DONE: u8 = 0;
+/// It failed.
+pub const FAILED: u8 = 1;
+/// The call was wrong.
+pub const WRONG_USAGE: u8 = 2;
+/// Done, but some sectors were unreadable.
+pub const UNREADABLE: u8 = 3;
+/// Refused for safety.
+pub const REFUSED: u8 = 4;
+/// An image or the repository is damaged.
+pub const DAMAGED: u8 = 5;
+/// The operator stopped it.
+pub const CANCELLED: u8 = 130;
+
+/// A command that did not do what was asked.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit status.
+    pub status: u8,
+    /// A short code that is the same in every language.
+    pub code: String,
+    /// What happened, to which disk or file.
+    pub message: String,
+    /// In what state things are.
+    pub state: String,
+    /// What to do next.
+    pub next: String,
+}
+
+impl Failure {
+    /// A call that can't be carried out as it is.
+    pub fn usage(code: &str, message: &str) -> Self {
+        Self::new(WRONG_USAGE, code, message, &t!("state.nothing"), &t!("next.usage"))
+    }
+
+    /// Something that could do harm.
+    pub fn refused(code: &str, message: &str) -> Self {
+        Self::new(REFUSED, code, message, &t!("state.nothing"), &t!("next.refused"))
+    }
+
+    /// A target that is not there.
+    pub fn target_absent(target: &str, error: &std::io::Error) -> Self {
+        let message = t!("failure.target_absent", target = target, error = error);
+        Self::new(FAILED, "target-absent", &message, &t!("state.nothing"), &t!("next.target"))
+    }
+
+    fn new(status: u8, code: &str, message: &str, state: &str, next: &str) -> Self {
+        Self { status, code: code.into(), message: message.into(), state: state.into(), next: next.into() }
+    }
+
+    /// A save that ended early: what was stored is kept.
+    pub fn of_save(error: Error) -> Self {
+        let changed = !matches!(error, Error::Refused(_) | Error::Request(_));
+        let mut failure = Self::from(error);
+        if changed {
+            failure.state = t!("state.save").into_owned();
+            if failure.status == CANCELLED {
+                failure.next = t!("next.save_again").into_owned();
+            }
+        }
+        failure
+    }
+
+    /// A restore that ended early: disks that were cleared do not boot.
+    pub fn of_restore(interrupted: Interrupted) -> Self {
+        let disks = interrupted.unfinished.join(", ");
+        let mut failure = Self::from(interrupted.error);
+        if !disks.is_empty() {
+            failure.state = t!("state.restore", disks = disks).into_owned();
+            if failure.status == CANCELLED {
+                failure.next = t!("next.restore_again").into_owned();
+            }
+        }
+        failure
+    }
+
+    /// Prints it on standard error, or as a document.
+    pub fn print(&self, json: bool) {
+        if json {
+            document(&json!({ "error": {
+                "status": self.status, "code": self.code, "message": self.message,
+                "state": self.state, "next": self.next,
+            }}));
+        }
+        error_line(format!("{}: {} [{}]", t!("failure.heading"), self.message, self.code));
+        error_line(format!("  {}: {}", t!("state.heading"), self.state));
+        error_line(format!("  {}: {}", t!("next.heading"), self.next));
+    }
+}
+
+/// An error with everything that caused it, in English: for the details of a message.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Transparent errors repeat their cause.
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let details = chain(&error);
+        let nothing = t!("state.nothing");
+        let make = |status: u8, code: &str, message: &str, next: &str| Self::new(status, code, message, &nothing, next);
+        match &error {
+            Error::Cancelled => make(CANCELLED, "cancelled", &t!("failure.cancelled"), &t!("next.cancelled")),
+            Error::Refused(refusal) => Self::from_refusal(refusal, &details),
+            Error::Request(request) => Self::from_request(request),
+            Error::Repository(image::Error::Store(store)) => Self::from_store(store),
+            Error::Repository(image::Error::Unsupported { .. }) => {
+                make(FAILED, "unsupported", &t!("failure.unsupported", details = details), &t!("next.newer"))
+            }
+            Error::Repository(image::Error::Corrupt { .. }) | Error::ChunksDamaged { .. } => {
+                make(DAMAGED, "damaged", &t!("failure.damaged", details = details), &t!("next.damaged"))
+            }
+            Error::Source { .. } => {
+                make(FAILED, "source-failed", &t!("failure.source", details = details), &t!("next.source"))
+            }
+            Error::Destination { .. } => make(
+                FAILED,
+                "destination-failed",
+                &t!("failure.destination", details = details),
+                &t!("next.destination"),
+            ),
+            Error::ReadBack { disk, extent } => {
+                let (offset, length) = (extent.start(), extent.length());
+                let message = t!("failure.read_back", disk = disk, offset = offset, length = length);
+                make(FAILED, "read-back", &message, &t!("next.destination"))
+            }
+            Error::System(_) => make(FAILED, "system", &t!("failure.system", details = details), &t!("next.system")),
+        }
+    }
+}
+
+impl Failure {
+    fn from_refusal(refusal: &Refusal, details: &str) -> Self {
+        let (code, message, next) = match refusal {
+            Refusal::ImageExists(image) => {
+                ("image-exists", t!("failure.image_exists", image = image), t!("next.other_name"))
+            }
+            Refusal::ImageBusy(image) => ("image-busy", t!("failure.image_busy", image = image), t!("next.wait")),
+            Refusal::Placement { disk, reason } => Self::from_place_error(disk, reason),
+            Refusal::DataCutOff { disk, region } => {
+                ("data-cut-off", t!("failure.data_cut_off", disk = disk, region = region), t!("next.larger"))
+            }
+            Refusal::RegionTooSmall { region, needed, available } => {
+                let message = t!("failure.region_too_small", region = region, needed = needed, available = available);
+                ("region-too-small", message, t!("next.larger"))
+            }
+        };
+        let _ = details;
+        Self::new(REFUSED, code, &message, &t!("state.nothing"), &next)
+    }
+
+    fn from_place_error(
+        disk: &str,
+        error: &layout::PlaceError,
+    ) -> (&'static str, std::borrow::Cow<'static, str>, std::borrow::Cow<'static, str>) {
+        use layout::PlaceError;
+        match error {
+            PlaceError::TooSmall { needed, available } => {
+                let missing = needed.saturating_sub(*available);
+                let message =
+                    t!("failure.too_small", disk = disk, needed = needed, available = available, missing = missing);
+                ("too-small", message, t!("next.larger"))
+            }
+            PlaceError::SectorSize { image, destination } => {
+                let (image, destination) = (image.bytes(), destination.bytes());
+                let message = t!("failure.sector_size", disk = disk, image = image, destination = destination);
+                ("sector-size", message, t!("next.sector_size"))
+            }
+            other => ("no-place", t!("failure.no_place", disk = disk, details = other), t!("next.grow")),
+        }
+    }
+
+    fn from_request(request: &RequestError) -> Self {
+        match request {
+            RequestError::NoImage(image) => {
+                let message = t!("failure.no_image", image = image);
+                Self::new(FAILED, "no-image", &message, &t!("state.nothing"), &t!("next.images"))
+            }
+            RequestError::NoRepository(place) => {
+                let message = t!("failure.no_repository", target = place);
+                Self::new(FAILED, "no-repository", &message, &t!("state.nothing"), &t!("next.target"))
+            }
+            RequestError::NoDisk { name, known } => {
+                Self::usage("no-disk", &t!("failure.no_disk", disk = name, known = known))
+            }
+            RequestError::NoRegion { name, known } => {
+                Self::usage("no-region", &t!("failure.no_region", region = name, known = known))
+            }
+            RequestError::AmbiguousRegion(name) => {
+                Self::usage("ambiguous-region", &t!("failure.ambiguous_region", region = name))
+            }
+            RequestError::RegionNotSaved(name) => {
+                Self::usage("region-not-saved", &t!("failure.region_not_saved", region = name))
+            }
+            RequestError::NoDisks => Self::usage("no-disks", &t!("failure.no_disks")),
+            RequestError::SameDiskTwice(name) => Self::usage("disk-twice", &t!("failure.disk_twice", disk = name)),
+        }
+    }
+
+    fn from_store(error: &image::StoreError) -> Self {
+        use image::StoreErrorKind;
+        let details = chain(error);
+        let (code, message, next) = match error.kind {
+            StoreErrorKind::NoSpace => ("target-full", t!("failure.target_full", details = details), t!("next.space")),
+            StoreErrorKind::Denied => {
+                ("target-denied", t!("failure.target_denied", details = details), t!("next.allow"))
+            }
+            StoreErrorKind::Truncated => {
+                let message = t!("failure.damaged", details = details);
+                return Self::new(DAMAGED, "damaged", &message, &t!("state.nothing"), &t!("next.damaged"));
+            }
+            _ => ("target-failed", t!("failure.target_failed", details = details), t!("next.target_failed")),
+        };
+        Self::new(FAILED, code, &message, &t!("state.nothing"), &next)
+    }
+}
+
+impl From<device::Error> for Failure {
+    fn from(error: device::Error) -> Self {
+        let nothing = t!("state.nothing");
+        match &error {
+            device::Error::NotFound { path } => {
+                let message = t!("failure.disk_absent", disk = path.display());
+                Self::new(FAILED, "disk-absent", &message, &nothing, &t!("next.disks"))
+            }
+            device::Error::InUse { path, by } => {
+                let message = t!("failure.disk_in_use", disk = path.display(), by = by);
+                Self::new(REFUSED, "disk-in-use", &message, &nothing, &t!("next.release"))
+            }
+            device::Error::NotADisk { path } => {
+                Self::usage("not-a-disk", &t!("failure.not_a_disk", disk = path.display()))
+            }
+            device::Error::Partition { path } => {
+                Self::usage("partition", &t!("failure.partition", disk = path.display()))
+            }
+            device::Error::Io { path, .. } => {
+                let message = t!("failure.disk_failed", disk = path.display(), details = chain(&error));
+                Self::new(FAILED, "disk-failed", &message, &nothing, &t!("next.disks"))
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Sosei (蘇生): images the used blocks of a server's disks and brings the server back from them.
+//!
+//! This binary is the command line: it reads what is asked, opens disks and targets, lets the
+//! `session` crate do the work, and tells the operator what happened, in what state things are, and
+//! what to do next.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod commands;
+mod disks;
+mod failure;
+mod language;
+mod output;
+mod progress;
+mod safety;
+mod signals;
+mod target;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+rust_i18n::i18n!("locales", fallback = "en");
+
+fn main() -> ExitCode {
+    language::use_language_of_the_system();
+    let arguments = match arguments::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no error; what is wrong with a call goes to standard error.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { failure::WRONG_USAGE } else { failure::DONE });
+        }
+    };
+    if let Some(language) = arguments.general.lang {
+        language::use_language(language);
+    }
+    let json = arguments.general.json;
+    match commands::run(arguments) {
+        Ok(status) => ExitCode::from(status),
+        Err(failure) => {
+            failure.print(json);
+            ExitCode::from(failure.status)
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Printing for people and for programs.
+
+use std::io::Write;
+
+use serde_json::Value;
+
+/// Prints a line on standard output. A reader that has gone away is no error.
+pub fn line(text: impl AsRef<str>) {
+    let _ = writeln!(std::io::stdout(), "{}", text.as_ref());
+}
+
+/// Prints a line on standard error.
+pub fn error_line(text: impl AsRef<str>) {
+    let _ = writeln!(std::io::stderr(), "{}", text.as_ref());
+}
+
+/// Prints a JSON document on standard output.
+pub fn document(value: &Value) {
+    line(serde_json::to_string_pretty(value).unwrap_or_default());
+}
+
+/// A number of bytes for people: `512 B`, `1.5 GiB`.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut tenths = u128::from(count).saturating_mul(10);
+    let mut unit = "B";
+    for next in UNITS {
+        if tenths < 10_240 {
+            break;
+        }
+        tenths = tenths.saturating_add(512) / 1024;
+        unit = next;
+    }
+    match (tenths / 10, tenths % 10) {
+        (whole, 0) => format!("{whole} {unit}"),
+        (whole, tenth) => format!("{whole}.{tenth} {unit}"),
+    }
+}
+
+/// A rate for people, from bytes and milliseconds: `350 MB/s`, or nothing where no time has passed.
+pub fn rate(count: u64, milliseconds: u64) -> Option<String> {
+    let bytes_per_second = count.saturating_mul(1000).checked_div(milliseconds)?;
+    Some(format!("{} MB/s", bytes_per_second / 1_000_000))
+}
+
+/// A duration for people: `4.2 s`, `12 min 3 s`.
+pub fn duration(milliseconds: u64) -> String {
+    let seconds = milliseconds / 1000;
+    match seconds {
+        0..60 => format!("{seconds}.{} s", milliseconds % 1000 / 100),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// Rows as columns, two spaces between them. Wide characters take two columns.
+pub fn table(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| width(cell)).max().unwrap_or_default())
+        .collect();
+    rows.iter()
+        .map(|row| {
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, widest)| format!("{cell}{}", " ".repeat(widest.saturating_sub(width(cell)))));
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        })
+        .collect()
+}
+
+fn width(text: &str) -> usize {
+    unicode_width::UnicodeWidthStr::width(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_short_and_round_to_the_nearest() {
+        let cases = [(0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (1536, "1.5 KiB"), (10 << 40, "10 TiB")];
+        for (count, text) in cases {
+            assert_eq!(bytes(count), text);
+        }
+        assert_eq!(bytes(u64::MAX), "16 EiB");
+    }
+
+    #[test]
+    fn columns_align_with_wide_characters() {
+        let rows = [vec!["ラベル".to_owned(), "x".into()], vec!["ab".into(), "y".into()]];
+        assert_eq!(table(&rows), ["ラベル  x", "ab      y"]);
+    }
+}

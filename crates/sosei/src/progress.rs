@@ -1,0 +1,130 @@
+//! Showing progress on standard error: a bar for people, lines of JSON for programs.
+
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use rust_i18n::t;
+use session::{Event, Observer, Phase};
+
+use crate::arguments::{General, ProgressKind};
+use crate::output::{bytes, error_line};
+
+/// Programs are told twice a second how far the work is: more would only be read and thrown away.
+const JSON_INTERVAL: Duration = Duration::from_millis(500);
+const TEMPLATE: &str = "{msg} {wide_bar} {percent:>3}% {bytes:>10}/{total_bytes} {binary_bytes_per_sec} {eta}";
+
+/// Shows what a session tells.
+pub struct Progress {
+    kind: ProgressKind,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    bar: Option<ProgressBar>,
+    phase: String,
+    last_json: Option<Instant>,
+}
+
+impl Progress {
+    /// Shows progress as asked for.
+    pub fn new(general: General) -> Self {
+        let kind = match general.progress {
+            ProgressKind::Auto if std::io::stderr().is_terminal() => ProgressKind::Bar,
+            ProgressKind::Auto => ProgressKind::None,
+            kind => kind,
+        };
+        Self { kind, state: Mutex::default() }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = self.state.lock().unwrap_or_else(PoisonError::into_inner).bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn print_json(&self, event: &Event) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(event, Event::Progress { .. }) {
+            let now = Instant::now();
+            if state.last_json.is_some_and(|last| now.duration_since(last) < JSON_INTERVAL) {
+                return;
+            }
+            state.last_json = Some(now);
+        }
+        error_line(serde_json::to_string(event).unwrap_or_default());
+    }
+
+    fn draw(&self, event: Event) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Began { phase, total } => {
+                if let Some(bar) = state.bar.take() {
+                    bar.finish_and_clear();
+                }
+                let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
+                let bar = ProgressBar::new(total).with_style(style);
+                state.phase = phase_name(phase);
+                bar.set_message(state.phase.clone());
+                state.bar = Some(bar);
+            }
+            Event::Region { disk, region } => {
+                if let Some(bar) = &state.bar {
+                    bar.set_message(format!("{} {disk}:{region}", state.phase));
+                }
+            }
+            Event::Progress { done } => {
+                if let Some(bar) = &state.bar {
+                    bar.set_position(done);
+                }
+            }
+            Event::Resumed { stored } => state.print(&t!("progress.resumed", bytes = bytes(stored))),
+            Event::Unreadable { disk, extent } => {
+                let (length, offset) = (extent.length(), extent.start());
+                state.print(&t!("progress.unreadable", disk = disk, length = length, offset = offset));
+            }
+            Event::Warning { text } => state.print(&t!("progress.warning", text = text)),
+        }
+    }
+}
+
+impl State {
+    /// Prints a line that stays, above the bar.
+    fn print(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| error_line(text)),
+            None => error_line(text),
+        }
+    }
+}
+
+impl Observer for Progress {
+    fn notify(&self, event: Event) {
+        match self.kind {
+            ProgressKind::Json => self.print_json(&event),
+            ProgressKind::Bar => self.draw(event),
+            // What was lost is told also where no progress is wanted: it is no progress.
+            ProgressKind::None | ProgressKind::Auto => {
+                if matches!(event, Event::Resumed { .. } | Event::Unreadable { .. } | Event::Warning { .. }) {
+                    self.draw(event);
+                }
+            }
+        }
+    }
+}
+
+fn phase_name(phase: Phase) -> String {
+    let key = match phase {
+        Phase::Survey => "phase.survey",
+        Phase::Save => "phase.save",
+        Phase::Check => "phase.check",
+        Phase::Restore => "phase.restore",
+        Phase::ReadBack => "phase.read_back",
+        Phase::Verify => "phase.verify",
+        Phase::Compare => "phase.compare",
+    };
+    t!(key).into_owned()
+}

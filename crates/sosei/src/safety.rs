@@ -1,0 +1,62 @@
+//! What must never be overwritten by accident, looked at before a destination is opened for writing.
+
+use std::path::{Path, PathBuf};
+
+use device::Attached;
+use rust_i18n::t;
+
+use crate::failure::Failure;
+use crate::target::Target;
+
+/// Refuses a disk that holds the repository, as a source or a destination.
+pub fn refuse_repository_disk(target: &Target, disk: &Path) -> Result<(), Failure> {
+    let Some(directory) = &target.directory else { return Ok(()) };
+    let real = disk.canonicalize().unwrap_or_else(|_| disk.to_owned());
+    if device::is_inside(disk, directory) || device::disks_under(directory).contains(&real) {
+        let (disk, target) = (disk.display().to_string(), directory.display().to_string());
+        return Err(Failure::refused("repository-disk", &t!("failure.repository_disk", disk = disk, target = target)));
+    }
+    Ok(())
+}
+
+/// Why a disk may be used by another machine too; `None` where nothing says so.
+pub fn looks_shared(disk: &Attached, attached: &[Attached]) -> Option<String> {
+    if let Some(transport @ ("fc" | "iscsi")) = disk.transport.as_deref() {
+        return Some(t!("shared.transport", transport = transport).into_owned());
+    }
+    let same = |other: &&Attached| other.path != disk.path && other.wwn.is_some() && other.wwn == disk.wwn;
+    let paths: Vec<_> = attached.iter().filter(same).map(|other| other.path.display().to_string()).collect();
+    (!paths.is_empty()).then(|| t!("shared.paths", paths = paths.join(", ")).into_owned())
+}
+
+/// Whether an operator has named this disk, knowing what it is.
+pub fn is_confirmed(disk: &Attached, confirmed: &[String]) -> bool {
+    let path = disk.path.display().to_string();
+    let file_name = disk.path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let ids = [disk.wwn.as_ref(), disk.serial.as_ref(), Some(&path), file_name.as_ref()];
+    ids.into_iter().flatten().any(|id| confirmed.contains(id))
+}
+
+/// The other attached disks that carry one of these ids already: the machine would have two of the same.
+pub fn disks_with_ids(ids: &[String], destinations: &[PathBuf], attached: &[Attached]) -> Vec<(String, PathBuf)> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let destinations: Vec<PathBuf> = destinations.iter().map(|path| real(path)).collect();
+    let others = attached.iter().filter(|disk| !destinations.contains(&real(&disk.path)));
+    let mut found = Vec::new();
+    for disk in others {
+        // A disk that can't be read can't be compared; it is not touched either.
+        let Ok(open) = device::SourceDisk::look(&disk.path) else { continue };
+        let Ok(present) = layout::read(&open) else { continue };
+        let present = ids_of(&present);
+        found.extend(ids.iter().filter(|id| present.contains(id)).map(|id| (id.clone(), disk.path.clone())));
+    }
+    found
+}
+
+/// Everything that names a disk and its partitions: signature or disk GUID, and partition GUIDs.
+pub fn ids_of(layout: &layout::Layout) -> Vec<String> {
+    let partitions = layout.regions.iter().filter_map(|region| region.partition.as_ref()?.guid.clone());
+    // An MBR signature of zero names nothing.
+    let ids = layout.signature.iter().cloned().chain(partitions);
+    ids.filter(|id| !id.starts_with("00000000") || id.len() > 11).collect()
+}
