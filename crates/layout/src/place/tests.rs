@@ -328,6 +328,33 @@ fn a_logical_partition_grows_with_its_link_and_its_container() {
 }
 
 #[test]
+fn a_table_inside_a_partition_stays_and_never_moves() {
+    let source = gpt_disk(SectorSize::B512, 10_000, 128, &[(0, 5000, 9980)]);
+    let (_, same, _) = moved(&source, source.size(), &PlaceOptions::default());
+    assert!(contents(&source) == contents(&same));
+    let image = read(&source).unwrap();
+    let error = place(&image, &destination(20_000), &PlaceOptions::default()).unwrap_err();
+    let detail = "partition 1 holds sectors of the table (7168 bytes from 5103104), which has to move";
+    assert_eq!(error, PlaceError::inconsistent(detail));
+}
+
+#[test]
+fn a_longer_header_keeps_what_newer_specifications_put_there() {
+    let source = gpt();
+    for (lba, text) in [(1, b"primary"), (9999, b"backup!")] {
+        let mut sector = read_vec(&source, lba * 512, 512).unwrap();
+        sector[12..16].copy_from_slice(&512_u32.to_le_bytes());
+        sector[505..].copy_from_slice(text);
+        let sum = crate::gpt::checksum(&sector, 512).unwrap();
+        sector[16..20].copy_from_slice(&sum.to_le_bytes());
+        bend(&source, lba * 512, &sector);
+    }
+    let (_, disk, layout) = moved(&source, 20_000 * 512, &PlaceOptions::default());
+    assert_eq!(layout.findings, []);
+    assert_eq!(read_vec(&disk, 512 + 505, 7).unwrap(), b"primary");
+}
+
+#[test]
 fn a_layout_that_contradicts_itself_is_refused() {
     let image = read(&gpt()).unwrap();
     let refuse = |change: &dyn Fn(&mut Layout)| {
