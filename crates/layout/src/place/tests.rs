@@ -230,7 +230,8 @@ fn nothing_on_the_destination_is_a_table_until_the_last_sector_is_written() {
                 disk.write_zeros(*extent).unwrap();
             }
             assert_eq!(read(&disk).unwrap().table, TableKind::None);
-            assert_eq!(read(&disk).unwrap().findings, [], "no header is left");
+            assert_eq!(read(&disk).unwrap().findings, [], "no header is left at the start");
+            assert!(is_zero(&read_vec(&disk, size - 20_480, 20_480).unwrap()), "nor at the end");
             placement.regions.iter().for_each(|(_, extent)| copy(&source, &disk, *extent));
             let disk = resized(&disk, size / 512);
             for table in &placement.table {
