@@ -137,6 +137,9 @@ pub enum PlaceError {
     },
 }
 
+/// What the end of a grown partition is a multiple of, in bytes.
+const GROWN_ALIGNMENT: u64 = 1 << 20;
+
 impl PlaceError {
     fn inconsistent(detail: impl Into<String>) -> Self {
         Self::Inconsistent { detail: detail.into() }
@@ -208,6 +211,13 @@ fn find_growing<'a>(image: &'a Layout, grow: &Grow) -> Result<&'a Region, PlaceE
         Grow::Region(name) => (partitions.into_iter().find(|region| region.name == *name), name.as_str()),
     };
     found.ok_or_else(|| PlaceError::NothingToGrow { name: name.to_owned() })
+}
+
+/// The end of a grown partition, as sector numbers, where free space ends at `limit`: on a whole MiB, which every
+/// physical sector, encryption layer and partitioning tool agrees with.
+fn grown_end(limit: u64, sector_size: SectorSize) -> u64 {
+    let bytes = sector_size.offset_of(limit).unwrap_or(u64::MAX);
+    sector_size.lba_of(bytes & !(GROWN_ALIGNMENT - 1))
 }
 
 /// Regions on the destination, and what was cut of them.

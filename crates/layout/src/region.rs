@@ -172,7 +172,7 @@ mod hexadecimal {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
         let digits = String::deserialize(deserializer)?;
-        if digits.len() % 2 != 0 || !digits.is_ascii() {
+        if digits.len() % 2 != 0 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(D::Error::custom("expected pairs of hexadecimal digits"));
         }
         (0..digits.len())
@@ -180,5 +180,24 @@ mod hexadecimal {
             .map(|at| digits.get(at..at.saturating_add(2)).unwrap_or_default())
             .map(|pair| u8::from_str_radix(pair, 16).map_err(D::Error::custom))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_sectors_are_hexadecimal_digits_in_text() {
+        let extent = DiskExtent::between(512, 516);
+        let run = TableSectors { extent, role: TableRole::PrimaryHeader, bytes: vec![0x00, 0x0F, 0xA5, 0xFF] };
+        let text = r#"{"extent":[512,4],"role":"primary-header","bytes":"000fa5ff"}"#;
+        assert_eq!(serde_json::to_string(&run).unwrap(), text);
+        assert_eq!(serde_json::from_str::<TableSectors>(text).unwrap(), run);
+        assert_eq!(serde_json::from_str::<TableSectors>(&text.replace("a5ff", "A5FF")).unwrap(), run);
+        for wrong in ["000", "0g", "+f", "é", "0 "] {
+            let error = serde_json::from_str::<TableSectors>(&text.replace("000fa5ff", wrong)).unwrap_err();
+            assert!(error.to_string().starts_with("expected pairs of hexadecimal digits"), "{error}");
+        }
     }
 }

@@ -1,7 +1,5 @@
 //! What went wrong, as an operator reads it: what happened, in what state things are, what to do next.
 
-use std::error::Error as _;
-
 use rust_i18n::t;
 use serde_json::json;
 use session::{Error, Interrupted, Refusal, RequestError};

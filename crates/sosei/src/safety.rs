@@ -37,8 +37,12 @@ pub fn is_confirmed(disk: &Attached, confirmed: &[String]) -> bool {
     ids.into_iter().flatten().any(|id| confirmed.contains(id))
 }
 
-/// The other attached disks that carry one of these ids already: the machine would have two of the same.
-pub fn disks_with_ids(ids: &[String], destinations: &[PathBuf], attached: &[Attached]) -> Vec<(String, PathBuf)> {
+/// The other attached disks that carry an identity of `layout` already: the machine would have two of the same.
+pub fn disks_with_same_identity(
+    layout: &layout::Layout,
+    destinations: &[PathBuf],
+    attached: &[Attached],
+) -> Vec<(String, PathBuf)> {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let destinations: Vec<PathBuf> = destinations.iter().map(|path| real(path)).collect();
     let others = attached.iter().filter(|disk| !destinations.contains(&real(&disk.path)));
@@ -47,16 +51,8 @@ pub fn disks_with_ids(ids: &[String], destinations: &[PathBuf], attached: &[Atta
         // A disk that can't be read can't be compared; it is not touched either.
         let Ok(open) = device::SourceDisk::look(&disk.path) else { continue };
         let Ok(present) = layout::read(&open) else { continue };
-        let present = ids_of(&present);
-        found.extend(ids.iter().filter(|id| present.contains(id)).map(|id| (id.clone(), disk.path.clone())));
+        let shared = layout::shared_identities(layout, &present);
+        found.extend(shared.into_iter().map(|identity| (identity.value, disk.path.clone())));
     }
     found
-}
-
-/// Everything that names a disk and its partitions: signature or disk GUID, and partition GUIDs.
-pub fn ids_of(layout: &layout::Layout) -> Vec<String> {
-    let partitions = layout.regions.iter().filter_map(|region| region.partition.as_ref()?.guid.clone());
-    // An MBR signature of zero names nothing.
-    let ids = layout.signature.iter().cloned().chain(partitions);
-    ids.filter(|id| !id.starts_with("00000000") || id.len() > 11).collect()
 }

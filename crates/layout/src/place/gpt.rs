@@ -8,7 +8,7 @@ use zerocopy::byteorder::little_endian::{U32, U64};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::tables::TableDisk;
-use super::{Change, Destination, PlaceError, Tables, partitions_end, require};
+use super::{Change, Destination, PlaceError, Tables, grown_end, partitions_end, require};
 use crate::gpt::{Copies, Entry, Header, Table, checksum};
 use crate::mbr::Record;
 use crate::sectors::Sectors;
@@ -126,7 +126,7 @@ fn run(role: TableRole, offset: u64, bytes: Vec<u8>) -> Result<TableSectors, Pla
     Ok(TableSectors { extent, role, bytes })
 }
 
-/// Moves the end of the partition's entry to the last usable sector.
+/// Moves the end of the partition's entry to the end of the free space.
 fn grow_entry(
     array: &mut [u8],
     table: Table<'_>,
@@ -149,17 +149,16 @@ fn grow_entry(
             return Err(PlaceError::GrowBlocked { name: name.clone(), behind, sector });
         }
     }
-    if places.last_usable <= end {
+    let new_end = grown_end(places.last_usable.saturating_add(1), sectors.size);
+    let last = new_end.saturating_sub(1);
+    if last <= end {
         return Ok(());
     }
-    entry.ending_lba = U64::new(places.last_usable);
+    entry.ending_lba = U64::new(last);
     let at = usize::try_from(slot).unwrap_or(usize::MAX).saturating_mul(table.header.entry_size());
     put(array, at, entry.as_bytes());
-    tables.grown = Some(DiskExtent::between(
-        sectors.offset(end.saturating_add(1)),
-        sectors.offset(places.last_usable.saturating_add(1)),
-    ));
-    tables.changes.push(Change::Grown { name: name.clone(), from: end, to: places.last_usable });
+    tables.grown = Some(DiskExtent::between(sectors.offset(end.saturating_add(1)), sectors.offset(new_end)));
+    tables.changes.push(Change::Grown { name: name.clone(), from: end, to: last });
     Ok(())
 }
 

@@ -1,11 +1,11 @@
 //! An MBR on a disk of another size: nothing changes, unless a partition is to grow.
 
-use block::DiskExtent;
+use block::{DiskExtent, SectorSize};
 use zerocopy::IntoBytes;
 use zerocopy::byteorder::little_endian::U32;
 
 use super::tables::TableDisk;
-use super::{Change, Destination, PlaceError, Tables, partitions_end, require};
+use super::{Change, Destination, PlaceError, Tables, grown_end, partitions_end, require};
 use crate::ebr::{Chain, Logical};
 use crate::mbr::{Entry, Record};
 use crate::sectors::Sectors;
@@ -25,7 +25,7 @@ pub(super) fn place(image: &Layout, destination: &Destination, grow: Option<&Reg
     let mut tables = Tables { sectors: image.table_sectors.clone(), ..Tables::default() };
     if let Some(region) = grow {
         let count = image.sector_size.lba_of(destination.size);
-        let changes = table.grow(region, count)?;
+        let changes = table.grow(region, count, image.sector_size)?;
         tables.apply(&changes, region, sectors)?;
     }
     Ok(tables)
@@ -76,8 +76,8 @@ impl Table {
         Ok(Self { record, containers })
     }
 
-    /// The entries that become larger so that the partition of `region` ends with a disk of `count` sectors.
-    fn grow(&self, region: &Region, count: u64) -> Result<Vec<Enlarged>, PlaceError> {
+    /// The entries that become larger so that the partition of `region` fills a disk of `count` sectors.
+    fn grow(&self, region: &Region, count: u64, sector_size: SectorSize) -> Result<Vec<Enlarged>, PlaceError> {
         let number = region.partition.as_ref().map_or(0, |partition| partition.number);
         let found = if number <= 4 { self.primary(number) } else { self.logical(number) };
         let missing = || PlaceError::inconsistent(format!("{} is not in its table", region.name));
@@ -88,7 +88,7 @@ impl Table {
         let container = enlarged.iter().map(|entry| entry.start).min().unwrap_or(start);
         self.check_nothing_behind(region, number, container, old_end)?;
         // Every entry that grows counts its sectors in 32 bits, from its own start.
-        let new_end = count.min(container.saturating_add(u32::MAX.into()));
+        let new_end = grown_end(count.min(container.saturating_add(u32::MAX.into())), sector_size);
         for entry in &mut enlarged {
             entry.new_end = new_end;
         }

@@ -230,7 +230,8 @@ fn nothing_on_the_destination_is_a_table_until_the_last_sector_is_written() {
                 disk.write_zeros(*extent).unwrap();
             }
             assert_eq!(read(&disk).unwrap().table, TableKind::None);
-            assert_eq!(read(&disk).unwrap().findings, [], "no header is left");
+            assert_eq!(read(&disk).unwrap().findings, [], "no header is left at the start");
+            assert!(is_zero(&read_vec(&disk, size - 20_480, 20_480).unwrap()), "nor at the end");
             placement.regions.iter().for_each(|(_, extent)| copy(&source, &disk, *extent));
             let disk = resized(&disk, size / 512);
             for table in &placement.table {
@@ -261,18 +262,18 @@ fn the_size_in_a_protective_entry_follows_where_it_says_the_old_one() {
 }
 
 #[test]
-fn the_last_partition_of_a_gpt_grows_to_the_last_usable_sector() {
+fn the_last_partition_of_a_gpt_grows_to_the_last_usable_mebibyte() {
     for options in [grow(Grow::Last), region("p3")] {
         let (placement, _, layout) = moved(&gpt(), 20_000 * 512, &options);
         assert_eq!(layout.findings, []);
-        assert_eq!(layout.region("p3").unwrap().extent, DiskExtent::between(5000 * 512, 19_967 * 512));
-        assert_eq!(printed(&placement)[0], "p3: last sector 5999 -> 19966");
+        assert_eq!(layout.region("p3").unwrap().extent, DiskExtent::between(5000 * 512, 18_432 * 512));
+        assert_eq!(printed(&placement)[0], "p3: last sector 5999 -> 18431");
         assert_eq!(placement.regions.last().unwrap(), &("p3".to_owned(), DiskExtent::between(5000 * 512, 6000 * 512)));
         // The partition swallows the gap behind it; a restore looks whether it held anything.
         assert_eq!(placement.cut, [("gap3".to_owned(), DiskExtent::between(6000 * 512, 9967 * 512))]);
     }
     let (_, _, layout) = moved(&gpt(), 10_000 * 512, &grow(Grow::Last));
-    assert_eq!(layout.region("p3").unwrap().extent.end(), 9967 * 512, "free space of a disk of the same size");
+    assert_eq!(layout.region("p3").unwrap().extent.end(), 8192 * 512, "free space of a disk of the same size");
     let full = gpt_disk(SectorSize::B512, 10_000, 128, &[(0, 2048, 9966)]);
     let (placement, disk, _) = moved(&full, 10_000 * 512, &grow(Grow::Last));
     assert_eq!(placement.changes, [], "nothing to gain");
@@ -297,11 +298,11 @@ fn a_partition_with_another_behind_it_does_not_grow() {
 }
 
 #[test]
-fn a_primary_partition_grows_to_the_end_of_the_disk() {
+fn a_primary_partition_grows_to_the_last_mebibyte_of_the_disk() {
     let source = mbr_disk(10_000, &[(0x80, 7, 63, 100), (0, 0x83, 200, 5000)]);
     let (placement, _, layout) = moved(&source, 20_000 * 512, &grow(Grow::Last));
-    assert_eq!(printed(&placement), ["p2: last sector 5199 -> 19999"]);
-    assert_eq!(layout.region("p2").unwrap().extent, DiskExtent::between(200 * 512, 20_000 * 512));
+    assert_eq!(printed(&placement), ["p2: last sector 5199 -> 18431"]);
+    assert_eq!(layout.region("p2").unwrap().extent, DiskExtent::between(200 * 512, 18_432 * 512));
     assert_eq!(layout.region("p1"), read(&source).unwrap().region("p1"));
 }
 
@@ -309,7 +310,7 @@ fn a_primary_partition_grows_to_the_end_of_the_disk() {
 fn an_entry_of_a_record_grows_to_32_bits_of_sectors_and_no_further() {
     let image = read(&mbr_disk(10_000, &[(0, 0x83, 200, 5000)])).unwrap();
     let placement = place(&image, &destination(1 << 34), &grow(Grow::Last)).unwrap();
-    assert_eq!(printed(&placement), [format!("p1: last sector 5199 -> {}", 200 + u64::from(u32::MAX) - 1)]);
+    assert_eq!(printed(&placement), ["p1: last sector 5199 -> 4294967295"]);
 }
 
 #[test]
@@ -318,13 +319,40 @@ fn a_logical_partition_grows_with_its_link_and_its_container() {
     let (placement, _, layout) = moved(&source, 150_000 * 512, &region("p7"));
     assert_eq!(
         printed(&placement),
-        ["p7: last sector 459 -> 149999", "link: last sector 499 -> 149999", "extended: last sector 499 -> 149999",]
+        ["p7: last sector 459 -> 149503", "link: last sector 499 -> 149503", "extended: last sector 499 -> 149503",]
     );
     assert_eq!(layout.findings, []);
-    assert_eq!(layout.region("p7").unwrap().extent, DiskExtent::between(410 * 512, 150_000 * 512));
+    assert_eq!(layout.region("p7").unwrap().extent, DiskExtent::between(410 * 512, 149_504 * 512));
     for name in ["p1", "p5", "p6"] {
         assert_eq!(layout.region(name), read(&source).unwrap().region(name));
     }
+}
+
+#[test]
+fn a_table_inside_a_partition_stays_and_never_moves() {
+    let source = gpt_disk(SectorSize::B512, 10_000, 128, &[(0, 5000, 9980)]);
+    let (_, same, _) = moved(&source, source.size(), &PlaceOptions::default());
+    assert!(contents(&source) == contents(&same));
+    let image = read(&source).unwrap();
+    let error = place(&image, &destination(20_000), &PlaceOptions::default()).unwrap_err();
+    let detail = "partition 1 holds sectors of the table (7168 bytes from 5103104), which has to move";
+    assert_eq!(error, PlaceError::inconsistent(detail));
+}
+
+#[test]
+fn a_longer_header_keeps_what_newer_specifications_put_there() {
+    let source = gpt();
+    for (lba, text) in [(1, b"primary"), (9999, b"backup!")] {
+        let mut sector = read_vec(&source, lba * 512, 512).unwrap();
+        sector[12..16].copy_from_slice(&512_u32.to_le_bytes());
+        sector[505..].copy_from_slice(text);
+        let sum = crate::gpt::checksum(&sector, 512).unwrap();
+        sector[16..20].copy_from_slice(&sum.to_le_bytes());
+        bend(&source, lba * 512, &sector);
+    }
+    let (_, disk, layout) = moved(&source, 20_000 * 512, &PlaceOptions::default());
+    assert_eq!(layout.findings, []);
+    assert_eq!(read_vec(&disk, 512 + 505, 7).unwrap(), b"primary");
 }
 
 #[test]

@@ -104,6 +104,16 @@ fn each_bent_byte_of_a_copy_makes_the_other_used() {
 }
 
 #[test]
+fn a_header_in_the_place_of_another_is_none() {
+    let disk = gpt();
+    let primary = block::read_vec(&disk, 512, 512).unwrap();
+    bend(&disk, 9999 * 512, &primary);
+    let layout = read_checked(&disk);
+    assert_eq!(codes(&layout), [FindingCode::BackupGptDamaged]);
+    assert_eq!(layout.findings[0].detail, "header at LBA 9999: it says that it belongs to LBA 1");
+}
+
+#[test]
 fn two_damaged_copies_are_no_table_and_the_disk_is_saved_whole() {
     let disk = gpt();
     bend(&disk, 512, b"X");

@@ -116,13 +116,12 @@ fn refuse_collision(
     attached: &[Attached],
     confirmed: &[String],
 ) -> Result<(), Failure> {
-    let whole_disks = plan.disks.iter().filter(|disk| disk.placement.is_some());
-    let ids: Vec<String> = whole_disks
-        .filter_map(|disk| plan.manifest.disk(&disk.disk))
-        .flat_map(|disk| safety::ids_of(&disk.layout))
-        .collect();
     let paths: Vec<PathBuf> = assigned.iter().map(|(_, path)| path.clone()).collect();
-    let found = safety::disks_with_ids(&ids, &paths, attached);
+    let whole_disks = plan.disks.iter().filter(|disk| disk.placement.is_some());
+    let found: Vec<_> = whole_disks
+        .filter_map(|disk| plan.manifest.disk(&disk.disk))
+        .flat_map(|disk| safety::disks_with_same_identity(&disk.layout, &paths, attached))
+        .collect();
     let Some((id, other)) = found.iter().find(|(_, path)| !confirmed.contains(&path.display().to_string())) else {
         return Ok(());
     };
@@ -173,9 +172,9 @@ fn print_plan(plan: &RestorePlan, assigned: &[(String, PathBuf)]) {
 fn change_text(change: &layout::Change) -> String {
     match change {
         layout::Change::Field { role, field, from, to } => {
-            t!("change.field", role = describe::code_of(role), field = field, from = from, to = to).into_owned()
+            t!("change.field", role = role, field = field, from = from, to = to).into_owned()
         }
-        layout::Change::Rebuilt { role } => t!("change.rebuilt", role = describe::code_of(role)).into_owned(),
+        layout::Change::Rebuilt { role } => t!("change.rebuilt", role = role).into_owned(),
         layout::Change::Grown { name, from, to } => t!("change.grown", name = name, from = from, to = to).into_owned(),
     }
 }
