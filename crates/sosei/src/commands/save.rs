@@ -1,6 +1,6 @@
 //! `sosei save`: disks become a new image.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use image::{Machine, Manifest, NetworkCard};
 use rust_i18n::t;
@@ -52,7 +52,7 @@ pub fn run(arguments: &Save, general: General) -> Result<u8, Failure> {
     Ok(if manifest.totals.unreadable_bytes > 0 { UNREADABLE } else { DONE })
 }
 
-fn identify(path: &PathBuf) -> device::Attached {
+fn identify(path: &Path) -> device::Attached {
     device::identify(path)
 }
 
