@@ -38,12 +38,13 @@ pub fn coverage(region: &dyn ReadAt, notes: &mut Vec<Note>) -> Result<UsedBytes,
     let summary = table::add_used(region, &boot, &mut used)?;
     // Sectors at the end that don't fill a cluster.
     used.add(RegionExtent::between(boot.cluster_extent(boot.clusters, 0).start(), boot.size));
-    if let Some(index) = boot.root_cluster.and_then(|cluster| cluster.checked_sub(2)) {
-        if u64::from(index) >= boot.clusters {
+    if let Some(cluster) = boot.root_cluster {
+        let index = u64::from(cluster).checked_sub(2).filter(|index| *index < boot.clusters);
+        let index = index.ok_or_else(|| {
             let expected = format!("a root directory inside {} clusters", boot.clusters);
-            return Err(Error::corrupt(0x2C, expected, format!("at {index}")));
-        }
-        used.add(boot.cluster_extent(u64::from(index), 1));
+            Error::corrupt(0x2C, expected, format!("cluster {cluster}"))
+        })?;
+        used.add(boot.cluster_extent(index, 1));
     }
     add_notes(&boot, summary, notes);
     Ok(used)

@@ -114,4 +114,6 @@ fn bad_clusters(volume: &Volume<'_>) -> Option<Note> {
 }
 
 #[cfg(test)]
+mod sample;
+#[cfg(test)]
 mod tests;
