@@ -207,10 +207,7 @@ mod tests {
     fn check_error(bend: impl FnOnce(&mut Vec<u8>), expected: &str) {
         let mut bytes = sample();
         bend(&mut bytes);
-        assert_eq!(
-            BootSector::parse(&bytes).unwrap_err().to_string(),
-            expected
-        );
+        assert_eq!(BootSector::parse(&bytes).unwrap_err().to_string(), expected);
     }
 
     #[test]
