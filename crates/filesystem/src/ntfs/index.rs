@@ -102,7 +102,7 @@ pub fn find_file(
                 format!("block {vcn} twice"),
             ));
         }
-        if visited.len() > BLOCKS_LIMIT {
+        if visited.len().saturating_add(below.len()) > BLOCKS_LIMIT {
             let detail = format!("a root directory of more than {BLOCKS_LIMIT} index blocks");
             return Err(Error::Unsupported(detail));
         }

@@ -71,9 +71,13 @@ pub fn check_clean(volume: &Volume<'_>, log: &Stream) -> Result<(), Error> {
     }
     let mut pages: Vec<RestartPage> = Vec::new();
     let mut is_empty = true;
+    let mut page_end = 0;
     // A page can be as small as a block, so the second one may lie at any power of two.
     let starts = std::iter::successors(Some(BLOCK_BYTES), |start| start.checked_mul(2));
     for start in std::iter::once(0).chain(starts.take_while(|start| *start < size)) {
+        if start < page_end {
+            continue;
+        }
         let mut block = [0; 512];
         volume.read(log, start, &mut block)?;
         let block_is_empty = block.iter().all(|byte| *byte == 0xFF);
@@ -83,7 +87,9 @@ pub fn check_clean(volume: &Volume<'_>, log: &Stream) -> Result<(), Error> {
             break;
         }
         if block.starts_with(b"RSTR") || block.starts_with(b"CHKD") {
-            pages.push(read_page(volume, log, start, &block)?);
+            let page_size = page_size(start, &block)?;
+            page_end = start.saturating_add(u64::from(page_size));
+            pages.push(read_page(volume, log, start, page_size)?);
         }
         if pages.len() == 2 {
             break;
@@ -118,22 +124,29 @@ fn judge(pages: &[RestartPage]) -> Result<(), Error> {
     }
 }
 
+fn page_size(start: u64, block: &[u8; 512]) -> Result<u32, Error> {
+    let size =
+        RawRestartPage::ref_from_prefix(block).map_or(0, |(raw, _)| raw.system_page_size.get());
+    if size.is_power_of_two() && (512..=PAGE_SIZE_LIMIT).contains(&size) {
+        return Ok(size);
+    }
+    Err(damaged_page(start, &format!("page size {size}")))
+}
+
 fn read_page(
     volume: &Volume<'_>,
     log: &Stream,
     start: u64,
-    block: &[u8; 512],
+    size: u32,
 ) -> Result<RestartPage, Error> {
-    let damaged =
-        |what: String| Error::NotClean(format!("restart page at byte {start} of $LogFile: {what}"));
-    let size =
-        RawRestartPage::ref_from_prefix(block).map_or(0, |(raw, _)| raw.system_page_size.get());
-    if !size.is_power_of_two() || !(512..=PAGE_SIZE_LIMIT).contains(&size) {
-        return Err(damaged(format!("page size {size}")));
-    }
     let mut page = vec![0; index(size)];
     volume.read(log, start, &mut page)?;
-    parse_page(&mut page).map_err(damaged)
+    parse_page(&mut page).map_err(|what| damaged_page(start, &what))
+}
+
+/// A page that was not written to its end was being written when the power went.
+fn damaged_page(start: u64, what: &str) -> Error {
+    Error::NotClean(format!("restart page at byte {start} of $LogFile: {what}"))
 }
 
 fn parse_page(page: &mut [u8]) -> Result<RestartPage, String> {

@@ -99,11 +99,11 @@ fn add_system_files(
     // Sectors at the end that don't fill a cluster have no bit.
     let whole_clusters = boot.cluster_extent(boot.clusters, 0).start();
     system.insert(RegionExtent::between(whole_clusters, boot.size));
+    let union = by_bitmap.union(&system);
+    // Each of the two can be large on a badly fragmented volume.
+    drop(by_bitmap);
     let mut all = UsedBytes::new();
-    by_bitmap
-        .union(&system)
-        .iter()
-        .for_each(|extent| all.add(extent));
+    union.iter().for_each(|extent| all.add(extent));
     all
 }
 
