@@ -307,6 +307,32 @@ fn volumes_that_somebody_has_open_are_saved_whole() {
 }
 
 #[test]
+fn system_files_are_used_whatever_the_bitmap_says() {
+    let disk = sample::volume();
+    disk.write_at(70 * CLUSTER, &[0; 256]).unwrap();
+    let survey = survey(&disk);
+    // $Boot, $MFT in two pieces, $MFTMirr, $Bitmap in two pieces, $LogFile, the backup boot sector.
+    let clusters = [
+        0..16,
+        20..44,
+        60..68,
+        70..71,
+        75..76,
+        100..108,
+        1000..1450,
+        2048..2049,
+    ];
+    let system = clusters.map(|run| RegionExtent::between(run.start * CLUSTER, run.end * CLUSTER));
+    assert_eq!(
+        survey.coverage,
+        Coverage::Used(system.into_iter().collect())
+    );
+    let detail = "$Bitmap counts 260096 bytes of system files as free";
+    assert_eq!(survey.notes[1].code, NoteCode::Errors);
+    assert_eq!(survey.notes[1].detail, detail);
+}
+
+#[test]
 fn a_damaged_list_of_bad_clusters_is_only_noted() {
     let disk = sample::volume();
     disk.write_at(record_at(8), b"BAAD").unwrap();
