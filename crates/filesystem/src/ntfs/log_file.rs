@@ -65,13 +65,19 @@ struct RestartPage {
 pub fn check_clean(volume: &Volume<'_>, log: &Stream) -> Result<(), Error> {
     let size = log.size().min(LARGEST_LOG);
     if size < SMALLEST_LOG {
-        return Err(Error::NotClean(format!("$LogFile of {size} bytes is too small to be one")));
+        return Err(Error::NotClean(format!(
+            "$LogFile of {size} bytes is too small to be one"
+        )));
     }
     let mut pages: Vec<RestartPage> = Vec::new();
     let mut is_empty = true;
+    let mut page_end = 0;
     // A page can be as small as a block, so the second one may lie at any power of two.
     let starts = std::iter::successors(Some(BLOCK_BYTES), |start| start.checked_mul(2));
     for start in std::iter::once(0).chain(starts.take_while(|start| *start < size)) {
+        if start < page_end {
+            continue;
+        }
         let mut block = [0; 512];
         volume.read(log, start, &mut block)?;
         let block_is_empty = block.iter().all(|byte| *byte == 0xFF);
@@ -81,7 +87,9 @@ pub fn check_clean(volume: &Volume<'_>, log: &Stream) -> Result<(), Error> {
             break;
         }
         if block.starts_with(b"RSTR") || block.starts_with(b"CHKD") {
-            pages.push(read_page(volume, log, start, &block)?);
+            let page_size = page_size(start, &block)?;
+            page_end = start.saturating_add(u64::from(page_size));
+            pages.push(read_page(volume, log, start, page_size)?);
         }
         if pages.len() == 2 {
             break;
@@ -96,10 +104,14 @@ pub fn check_clean(volume: &Volume<'_>, log: &Stream) -> Result<(), Error> {
 fn judge(pages: &[RestartPage]) -> Result<(), Error> {
     // The first of two equal pages, as the more recent one.
     let Some(page) = pages.iter().rev().max_by_key(|page| page.lsn) else {
-        return Err(Error::NotClean("$LogFile has no restart page and is not empty".to_owned()));
+        return Err(Error::NotClean(
+            "$LogFile has no restart page and is not empty".to_owned(),
+        ));
     };
     if page.clients_in_use && !page.marked_clean {
-        return Err(Error::NotClean("$LogFile is open: the volume was not unmounted".to_owned()));
+        return Err(Error::NotClean(
+            "$LogFile is open: the volume was not unmounted".to_owned(),
+        ));
     }
     match page.version {
         (1, 1) => Ok(()),
@@ -112,28 +124,48 @@ fn judge(pages: &[RestartPage]) -> Result<(), Error> {
     }
 }
 
-fn read_page(volume: &Volume<'_>, log: &Stream, start: u64, block: &[u8; 512]) -> Result<RestartPage, Error> {
-    let damaged = |what: String| Error::NotClean(format!("restart page at byte {start} of $LogFile: {what}"));
-    let size = RawRestartPage::ref_from_prefix(block).map_or(0, |(raw, _)| raw.system_page_size.get());
-    if !size.is_power_of_two() || !(512..=PAGE_SIZE_LIMIT).contains(&size) {
-        return Err(damaged(format!("page size {size}")));
+fn page_size(start: u64, block: &[u8; 512]) -> Result<u32, Error> {
+    let size =
+        RawRestartPage::ref_from_prefix(block).map_or(0, |(raw, _)| raw.system_page_size.get());
+    if size.is_power_of_two() && (512..=PAGE_SIZE_LIMIT).contains(&size) {
+        return Ok(size);
     }
+    Err(damaged_page(start, &format!("page size {size}")))
+}
+
+fn read_page(
+    volume: &Volume<'_>,
+    log: &Stream,
+    start: u64,
+    size: u32,
+) -> Result<RestartPage, Error> {
     let mut page = vec![0; index(size)];
     volume.read(log, start, &mut page)?;
-    parse_page(&mut page).map_err(damaged)
+    parse_page(&mut page).map_err(|what| damaged_page(start, &what))
+}
+
+/// A page that was not written to its end was being written when the power went.
+fn damaged_page(start: u64, what: &str) -> Error {
+    Error::NotClean(format!("restart page at byte {start} of $LogFile: {what}"))
 }
 
 fn parse_page(page: &mut [u8]) -> Result<RestartPage, String> {
     let is_chkdsk = page.starts_with(b"CHKD");
     let has_sequence = |raw: &RawRestartPage| raw.usa_count.get() != 0;
-    let raw = RawRestartPage::ref_from_prefix(page).map_err(|_| "no header".to_owned())?.0;
+    let raw = RawRestartPage::ref_from_prefix(page)
+        .map_err(|_| "no header".to_owned())?
+        .0;
     // chkdsk leaves its pages without an update sequence.
     if !is_chkdsk || has_sequence(raw) {
         update_sequence::restore_blocks(page, 0).map_err(|error| error.to_string())?;
     }
-    let raw = RawRestartPage::ref_from_prefix(page).map_err(|_| "no header".to_owned())?.0;
+    let raw = RawRestartPage::ref_from_prefix(page)
+        .map_err(|_| "no header".to_owned())?
+        .0;
     let offset = raw.restart_area_offset.get();
-    let area = page.get(usize::from(offset)..).filter(|_| offset % 8 == 0 && offset >= 30);
+    let area = page
+        .get(usize::from(offset)..)
+        .filter(|_| offset % 8 == 0 && offset >= 30);
     let area = area.and_then(|area| RawRestartArea::ref_from_prefix(area).ok());
     let (area, _) = area.ok_or_else(|| format!("restart area at {offset}"))?;
     let (clients, in_use) = (area.log_clients.get(), area.client_in_use_list.get());
@@ -143,7 +175,11 @@ fn parse_page(page: &mut [u8]) -> Result<RestartPage, String> {
         }
     }
     Ok(RestartPage {
-        lsn: if is_chkdsk { raw.chkdsk_lsn.get() } else { area.current_lsn.get() },
+        lsn: if is_chkdsk {
+            raw.chkdsk_lsn.get()
+        } else {
+            area.current_lsn.get()
+        },
         version: (raw.major_ver.get(), raw.minor_ver.get()),
         clients_in_use: in_use != NO_CLIENT,
         marked_clean: area.flags.get() & RESTART_VOLUME_IS_CLEAN != 0,
@@ -168,16 +204,31 @@ mod tests {
         page
     }
 
-    const CLEAN: RestartPage = RestartPage { lsn: 42, version: (1, 1), clients_in_use: true, marked_clean: true };
+    const CLEAN: RestartPage = RestartPage {
+        lsn: 42,
+        version: (1, 1),
+        clients_in_use: true,
+        marked_clean: true,
+    };
 
     #[test]
     fn a_restart_page_says_whether_the_journal_is_open() {
         assert_eq!(parse_page(&mut sample()), Ok(CLEAN));
         let mut page = sample();
         page[0x30 + 14] = 0;
-        assert_eq!(parse_page(&mut page), Ok(RestartPage { marked_clean: false, ..CLEAN }));
+        assert_eq!(
+            parse_page(&mut page),
+            Ok(RestartPage {
+                marked_clean: false,
+                ..CLEAN
+            })
+        );
         page[0x30 + 12..0x30 + 14].fill(0xFF);
-        let closed = RestartPage { clients_in_use: false, marked_clean: false, ..CLEAN };
+        let closed = RestartPage {
+            clients_in_use: false,
+            marked_clean: false,
+            ..CLEAN
+        };
         assert_eq!(parse_page(&mut page), Ok(closed));
         assert!(judge(&[closed]).is_ok());
     }
@@ -203,12 +254,18 @@ mod tests {
 
     #[track_caller]
     fn check_judgement(pages: &[RestartPage], expected: Option<&str>) {
-        assert_eq!(judge(pages).err().map(|error| error.to_string()).as_deref(), expected);
+        assert_eq!(
+            judge(pages).err().map(|error| error.to_string()).as_deref(),
+            expected
+        );
     }
 
     #[test]
     fn the_more_recent_page_decides() {
-        let open = RestartPage { marked_clean: false, ..CLEAN };
+        let open = RestartPage {
+            marked_clean: false,
+            ..CLEAN
+        };
         let not_unmounted = Some("$LogFile is open: the volume was not unmounted");
         check_judgement(&[CLEAN, open], None);
         check_judgement(&[open, CLEAN], not_unmounted);
@@ -221,7 +278,19 @@ mod tests {
     #[test]
     fn versions_other_than_1_1_are_not_trusted() {
         let detail = "$LogFile of version 2.0: Windows keeps metadata in its cache (fast startup) or was switched off";
-        check_judgement(&[RestartPage { version: (2, 0), ..CLEAN }], Some(detail));
-        check_judgement(&[RestartPage { version: (3, 0), ..CLEAN }], Some("$LogFile of version 3.0"));
+        check_judgement(
+            &[RestartPage {
+                version: (2, 0),
+                ..CLEAN
+            }],
+            Some(detail),
+        );
+        check_judgement(
+            &[RestartPage {
+                version: (3, 0),
+                ..CLEAN
+            }],
+            Some("$LogFile of version 3.0"),
+        );
     }
 }

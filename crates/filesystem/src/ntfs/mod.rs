@@ -37,7 +37,8 @@ pub fn recognise(region: &dyn ReadAt) -> Result<Option<FileSystem>, Error> {
         return Ok(None);
     };
     // A damaged volume is still one; `coverage` says what is wrong with it.
-    let label = Volume::open(region, boot.clone()).and_then(|volume| volume_information::label(&volume));
+    let label =
+        Volume::open(region, boot.clone()).and_then(|volume| volume_information::label(&volume));
     Ok(Some(FileSystem {
         kind: "ntfs".to_owned(),
         uuid: Some(format!("{:016X}", boot.serial)),
@@ -49,7 +50,8 @@ pub fn recognise(region: &dyn ReadAt) -> Result<Option<FileSystem>, Error> {
 
 /// The used bytes of the volume.
 pub fn coverage(region: &dyn ReadAt, notes: &mut Vec<Note>) -> Result<UsedBytes, Error> {
-    let boot = BootSector::read(region)?.ok_or_else(|| Error::corrupt(3, "\"NTFS    \"", "none"))?;
+    let boot =
+        BootSector::read(region)?.ok_or_else(|| Error::corrupt(3, "\"NTFS    \"", "none"))?;
     let volume = Volume::open(region, boot)?;
     hibernation::check_awake(&volume)?;
     volume_information::check_clean(&volume)?;
@@ -63,7 +65,9 @@ pub fn coverage(region: &dyn ReadAt, notes: &mut Vec<Note>) -> Result<UsedBytes,
     bitmap::add_used(&volume, &bitmap, &mut used)?;
     notes.extend(bad_clusters(&volume));
 
-    let mut system = log.extents(volume.boot()).union(&bitmap.extents(volume.boot()));
+    let mut system = log
+        .extents(volume.boot())
+        .union(&bitmap.extents(volume.boot()));
     for number in [system_file::MFT_MIRROR, system_file::BOOT] {
         let record = volume.record(number)?;
         let data = volume.required_attribute(&record, Kind::DATA, "")?;
@@ -87,13 +91,19 @@ fn add_system_files(
     let freed = system.difference(&by_bitmap).total_bytes();
     if freed > 0 {
         let detail = format!("$Bitmap counts {freed} bytes of system files as free");
-        notes.push(Note { code: NoteCode::Errors, detail });
+        notes.push(Note {
+            code: NoteCode::Errors,
+            detail,
+        });
     }
     // Sectors at the end that don't fill a cluster have no bit.
     let whole_clusters = boot.cluster_extent(boot.clusters, 0).start();
     system.insert(RegionExtent::between(whole_clusters, boot.size));
+    let union = by_bitmap.union(&system);
+    // Each of the two can be large on a badly fragmented volume.
+    drop(by_bitmap);
     let mut all = UsedBytes::new();
-    by_bitmap.union(&system).iter().for_each(|extent| all.add(extent));
+    union.iter().for_each(|extent| all.add(extent));
     all
 }
 
@@ -104,13 +114,21 @@ fn bad_clusters(volume: &Volume<'_>) -> Option<Note> {
     let (code, detail) = match counted {
         Ok(Some(bad)) => match bad.extents(volume.boot()).total_bytes() {
             0 => return None,
-            bytes => (NoteCode::BadBlocks, format!("$BadClus lists {bytes} bytes that can't be used")),
+            bytes => (
+                NoteCode::BadBlocks,
+                format!("$BadClus lists {bytes} bytes that can't be used"),
+            ),
         },
         Ok(None) => return None,
-        Err(error) => (NoteCode::Errors, format!("the list of bad clusters can't be read: {error}")),
+        Err(error) => (
+            NoteCode::Errors,
+            format!("the list of bad clusters can't be read: {error}"),
+        ),
     };
     Some(Note { code, detail })
 }
 
+#[cfg(test)]
+mod sample;
 #[cfg(test)]
 mod tests;
