@@ -288,7 +288,7 @@ impl Tree<'_> {
         let expected = || format!("an extent header of inode {}", self.inode);
         let (header, rest) = ExtentHeader::ref_from_prefix(bytes)
             .map_err(|_| Error::corrupt(0, expected(), format!("{} bytes", bytes.len())))?;
-        let room = rest.len() / size_of::<ExtentEntry>();
+        let room = rest.len().checked_div(size_of::<ExtentEntry>()).unwrap_or_default();
         if header.eh_magic.get() != EXTENT_MAGIC || usize::from(header.eh_entries.get()) > room {
             let actual = format!("magic {:04x}, {} entries in room for {room}", header.eh_magic, header.eh_entries);
             return Err(Error::corrupt(0, expected(), actual));
