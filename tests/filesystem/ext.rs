@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use block::{Extents, InRegion, ReadAt, RegionExtent};
+use block::{Extents, FaultyDisk, InRegion, MemoryDisk, Operation, ReadAt, RegionExtent, WriteAt};
 use filesystem::{Coverage, FileSystem, NoteCode, Reason, ReasonCode, Survey, survey};
 use tempfile::TempDir;
 use tests::fill::fill;
@@ -307,6 +307,44 @@ fn recorded_errors_are_noted() {
     let [note] = survey.notes.as_slice() else { panic!("{:?}", survey.notes) };
     assert_eq!((note.code, note.detail.as_str()), (NoteCode::Errors, "the kernel has recorded 4 errors"));
     used(&survey);
+}
+
+#[test]
+fn a_large_and_nearly_empty_file_system_needs_few_reads() {
+    let sample = Sample::make(8 << 20, "-t ext4 -b 4096 -J size=4 -E lazy_itable_init=1,nodiscard");
+    let disk = FaultyDisk::new(sample.disk(), None);
+    let survey = survey(&disk);
+    // 65,536 groups in 4,096 flexible groups: one read each for their bitmaps, and one for each MiB of descriptors.
+    let reads = disk.count(Operation::Read);
+    assert!(reads < 4096 + 30, "{reads} reads");
+    assert!(used(&survey).count() < 4096 + 40, "{} extents", used(&survey).count());
+    assert_eq!(
+        used(&survey).difference(&free_by_dumpe2fs(&sample.image, &survey.file_system.clone().unwrap())),
+        *used(&survey)
+    );
+}
+
+#[test]
+fn no_bent_byte_of_real_maps_frees_a_block() {
+    let sample = Sample::make(24, "-t ext4 -b 1024 -G 2");
+    let bytes = fs::read(&sample.image).unwrap();
+    let disk = MemoryDisk::from_bytes(&bytes);
+    let before = survey(&disk);
+    let covered = used(&before);
+    // Superblock, descriptors of three groups, and the bitmaps of the first two, which follow each other.
+    let printed = run("dumpe2fs", [&sample.image]);
+    let bitmap = printed.split_once("Block bitmap at ").unwrap().1.split_whitespace().next().unwrap();
+    let bitmap: u64 = bitmap.parse::<u64>().unwrap() * 1024;
+    let places = (1024..2048).chain(2048..2048 + 3 * 64).chain(bitmap..bitmap + 2048);
+    for position in places {
+        let byte = bytes[usize::try_from(position).unwrap()];
+        disk.write_at(position, &[byte ^ 1 << (position % 8)]).unwrap();
+        if let Coverage::Used(extents) = survey(&disk).coverage {
+            assert_eq!(covered.difference(&extents), Extents::new(), "byte {position}");
+        }
+        disk.write_at(position, &[byte]).unwrap();
+    }
+    assert_eq!(survey(&disk), before);
 }
 
 fn debugfs(image: &Path, request: &str) {

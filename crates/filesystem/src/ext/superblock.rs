@@ -424,10 +424,11 @@ fn group_sizes(
     cluster_blocks: u32,
 ) -> Result<(u32, u32), Error> {
     let blocks = raw.s_blocks_per_group.get();
-    let clusters = if features.ro_compat(ro_compat::BIGALLOC) { raw.s_clusters_per_group.get() } else { blocks };
+    let has_clusters = features.ro_compat(ro_compat::BIGALLOC);
+    let (clusters, field) = if has_clusters { (raw.s_clusters_per_group.get(), 0x24) } else { (blocks, 0x20) };
     let most = block_size.saturating_mul(8);
     // A bitmap is one block, and its checksum covers whole bytes.
-    check((8..=most).contains(&clusters) && clusters % 8 == 0, 0x24, || {
+    check((8..=most).contains(&clusters) && clusters % 8 == 0, field, || {
         (format!("8 to {most} clusters per group, a multiple of 8"), clusters.to_string())
     })?;
     check(clusters.checked_mul(cluster_blocks) == Some(blocks), 0x20, || {
