@@ -27,7 +27,7 @@ impl Replay {
     /// `open` is the option of debugfs for the checksums of the journal. Where not `committed`, the addition lacks its
     /// commit block, and a transaction before it that changes nothing has one.
     fn make(arguments: &str, open: &str, committed: bool) -> Self {
-        let sample = Sample::make(64, arguments);
+        let sample = Sample::make(48, arguments);
         sample.change(fill);
         let after = sample.path("after");
         fs::copy(&sample.image, &after).unwrap();
@@ -205,7 +205,7 @@ fn flip(file: &File, position: u64) {
 fn a_map_block_that_the_journal_revokes_is_ambiguous() {
     let replay = Replay::make("-t ext4 -b 1024", "-c -v 3", true);
     let revoke = |block: u64| replay.journal(&format!("jo -c -v 3\njw -r {block}\njc\n"));
-    revoke(60_000);
+    revoke(40_000);
     used(&replay.sample.survey());
     revoke(2);
     assert_eq!(
@@ -217,8 +217,8 @@ fn a_map_block_that_the_journal_revokes_is_ambiguous() {
 #[test]
 fn a_system_that_lost_power_is_restored_with_all_that_it_had_synced() {
     for arguments in ["-t ext4 -b 4096 -E lazy_itable_init=0", "-t ext3 -b 1024", "-t ext4 -b 1024 -O ^metadata_csum"] {
-        let sample = Sample::make(64, arguments);
-        let crashed = Sample::make(64, arguments);
+        let sample = Sample::make(48, arguments);
+        let crashed = Sample::make(48, arguments);
         let mounted = Mounted::new(&sample.image, "loop,commit=600");
         fill(mounted.path());
         add_files(mounted.path());

@@ -36,9 +36,9 @@ pub fn fill(directory: &Path) {
     }
     // Two files that grow in turns lie in many pieces.
     let mut pair = ["left", "right"].map(|name| File::create(directory.join(name)).unwrap());
-    for turn in 0..60_u64 {
+    for turn in 0..12_u64 {
         for file in &mut pair {
-            file.write_all(&content(turn, 9000)).unwrap();
+            file.write_all(&content(turn, 30_000)).unwrap();
             file.sync_data().unwrap();
         }
     }
