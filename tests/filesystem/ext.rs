@@ -203,6 +203,8 @@ fn ext4_with_metadata_in_other_places() {
     check("ext4", 48, "-t ext4 -b 1024 -O ^resize_inode");
     check("ext4", 48, "-t ext4 -b 1024 -O ^sparse_super,^resize_inode");
     check("ext4", 48, "-t ext4 -b 1024 -g 256 -G 64");
+    // A journal in so many pieces that its extents don't fit into its inode.
+    check("ext4", 48, "-t ext4 -b 1024 -g 256 -J size=4 -O ^flex_bg");
     check("ext4", 48, "-t ext4 -b 1024 -G 4 -E packed_meta_blocks=1");
     check("ext4", 160, "-t ext4 -b 4096 -g 1024 -N 20000 -I 1024");
 }

@@ -94,7 +94,7 @@ pub struct FileBlocks {
     /// Bytes of its content.
     pub size: u64,
     /// Where the inode lies, in bytes from the start of the region.
-    position: u64,
+    pub position: u64,
 }
 
 impl FileBlocks {
