@@ -353,3 +353,16 @@ proptest! {
         prop_assert!(survey.coverage.extents(BLOCKS * BLOCK).end() <= BLOCKS * BLOCK);
     }
 }
+
+#[test]
+fn the_journal_and_the_mount_protection_are_used_where_the_bitmap_calls_them_free() {
+    let sample = Sample::with_journal(Checksums::None, 0, &[]);
+    let mut bitmap = sample.block(group_start(0) + 2);
+    let bits = JOURNAL - 1..JOURNAL - 1 + JOURNAL_BLOCKS;
+    bits.clone().for_each(|bit| bitmap[bit as usize / 8] &= !(1 << (bit % 8)));
+    sample.put_block(group_start(0) + 2, &bitmap);
+    sample.put(2 * BLOCK + 12, &240_u16.to_le_bytes());
+    sample.put_superblock(0x61, &[1]);
+    sample.put_superblock(0x168, &[200]);
+    assert_eq!(used(&survey(&sample.disk)), &journal_and(&[200..201]));
+}
