@@ -48,7 +48,8 @@ pub fn run_with_input<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterat
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn command<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>) -> Command {
+/// A command that finds the tools of an administrator and speaks English.
+pub fn command<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(program);
     let path = std::env::var("PATH").unwrap_or_default();
     // Debian keeps mkfs and its like where an ordinary user's PATH does not look.

@@ -80,7 +80,13 @@ pub struct Group {
 impl Group {
     /// Reads a descriptor and checks that what it names lies in the file system.
     fn parse(superblock: &Superblock, number: u64, bytes: &[u8]) -> Result<Self, Error> {
-        let truncated = || Error::corrupt(0, "a whole group descriptor", format!("{} bytes", bytes.len()));
+        let truncated = || {
+            Error::corrupt(
+                descriptor_position(superblock, number),
+                "a whole group descriptor",
+                format!("{} bytes", bytes.len()),
+            )
+        };
         let (raw, rest) = RawGroup::ref_from_prefix(bytes).map_err(|_| truncated())?;
         let high = RawGroupHigh::ref_from_prefix(rest).ok().map(|(high, _)| high);
         let wide = |low: U32, part: fn(&RawGroupHigh) -> U32| {
@@ -177,7 +183,10 @@ pub fn read_group(superblock: &Superblock, view: &View, number: u64, checked: bo
     let block = view.read_blocks(superblock.descriptor_block(index), 1)?;
     let groups = parse_groups(superblock, index.saturating_mul(per_block), &block, checked)?;
     let found = groups.into_iter().find(|group| group.number == number);
-    found.ok_or_else(|| Error::corrupt(0, format!("group {number}"), format!("{} groups", superblock.groups)))
+    found.ok_or_else(|| {
+        let position = descriptor_position(superblock, number);
+        Error::corrupt(position, format!("group {number}"), format!("{} groups", superblock.groups))
+    })
 }
 
 /// Hands all groups to `visit`, many at a time, in ascending order.
@@ -215,4 +224,35 @@ fn parse_groups(superblock: &Superblock, first: u64, bytes: &[u8], checked: bool
             Group::parse(superblock, number, descriptor)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{Checksums, Sample};
+    use super::super::superblock::RawSuperblock;
+    use super::*;
+
+    /// The superblock of a sample, with room for blocks beyond 32 bits.
+    fn superblock() -> Superblock {
+        let raw = RawSuperblock::read(&Sample::new(Checksums::None).disk).unwrap().unwrap();
+        Superblock { blocks_count: 1 << 40, ..Superblock::parse(&raw).unwrap() }
+    }
+
+    #[test]
+    fn both_halves_of_block_numbers_and_counts_are_read() {
+        let mut bytes = [0; 64];
+        for (position, value) in [(0, 0x10), (4, 0x11), (8, 0x12), (0x20, 1), (0x24, 2), (0x28, 3)] {
+            bytes[position] = value;
+        }
+        bytes[0x0C..0x0E].copy_from_slice(&[0x34, 0x12]);
+        bytes[0x2C] = 1;
+        bytes[0x18..0x1A].copy_from_slice(&[0xCD, 0xAB]);
+        bytes[0x38..0x3A].copy_from_slice(&[0x34, 0x12]);
+        let group = Group::parse(&superblock(), 0, &bytes).unwrap();
+        assert_eq!((group.block_bitmap, group.inode_bitmap), (0x1_0000_0010, 0x2_0000_0011));
+        assert_eq!((group.inode_table, group.free_clusters), (0x3_0000_0012, 0x1_1234));
+        assert_eq!((group.bitmap_checksum, group.short_checksum), (0x1234_ABCD, false));
+        let short = Group::parse(&superblock(), 0, &bytes[..32]).unwrap();
+        assert_eq!((short.block_bitmap, short.bitmap_checksum, short.short_checksum), (0x10, 0xABCD, true));
+    }
 }

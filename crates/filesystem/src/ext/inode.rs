@@ -7,7 +7,7 @@ use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::group::{low_half, read_group};
-use super::superblock::Superblock;
+use super::superblock::{POSITION, Superblock};
 use super::view::View;
 use crate::Error;
 use crate::crc32c::crc32c;
@@ -93,6 +93,8 @@ pub struct FileBlocks {
     pub tree: Vec<u64>,
     /// Bytes of its content.
     pub size: u64,
+    /// Where the inode lies, in bytes from the start of the region.
+    pub position: u64,
 }
 
 impl FileBlocks {
@@ -108,13 +110,13 @@ impl FileBlocks {
         let end = run.physical.checked_add(run.count);
         if run.physical == 0 || run.count == 0 || end.is_none_or(|end| end > superblock.blocks_count) {
             let expected = format!("blocks of inode {inode} inside 1 to {}", superblock.blocks_count);
-            return Err(Error::corrupt(0, expected, format!("{}+{}", run.physical, run.count)));
+            return Err(Error::corrupt(self.position, expected, format!("{}+{}", run.physical, run.count)));
         }
         let full = self.runs.len() >= RUNS_LIMIT;
         match self.runs.last_mut() {
             Some(last) if run.logical < last.logical.saturating_add(last.count) => {
                 let expected = format!("extents of inode {inode} in ascending order");
-                Err(Error::corrupt(0, expected, format!("block {} after {}", run.logical, last.logical)))
+                Err(Error::corrupt(self.position, expected, format!("block {} after {}", run.logical, last.logical)))
             }
             Some(last)
                 if run.logical == last.logical.saturating_add(last.count)
@@ -134,7 +136,7 @@ impl FileBlocks {
     fn enter(&mut self, superblock: &Superblock, inode: u32, block: u64) -> Result<(), Error> {
         if block == 0 || block >= superblock.blocks_count {
             let expected = format!("map blocks of inode {inode} inside 1 to {}", superblock.blocks_count);
-            return Err(Error::corrupt(0, expected, format!("block {block}")));
+            return Err(Error::corrupt(self.position, expected, format!("block {block}")));
         }
         if self.tree.len() >= TREE_LIMIT {
             return Err(Error::Unsupported(format!("inode {inode} is mapped by more than {TREE_LIMIT} blocks")));
@@ -146,18 +148,21 @@ impl FileBlocks {
 
 /// Finds the blocks of the regular file `number`.
 pub fn file_blocks(superblock: &Superblock, view: &View, number: u32) -> Result<FileBlocks, Error> {
-    let bytes = read_inode(superblock, view, number)?;
+    let (position, bytes) = read_inode(superblock, view, number)?;
     let (raw, _) = RawInode::ref_from_prefix(&bytes)
-        .map_err(|_| Error::corrupt(0, "a whole inode", format!("{} bytes", bytes.len())))?;
+        .map_err(|_| Error::corrupt(position, "a whole inode", format!("{} bytes", bytes.len())))?;
     let seed = inode_seed(superblock, number, raw);
-    check_inode(superblock, number, &bytes, seed)?;
+    if let Some((expected, actual)) = wrong_checksum(superblock, &bytes, seed) {
+        let expected = format!("checksum {expected:08x} of inode {number}");
+        return Err(Error::corrupt(position, expected, format!("{actual:08x}")));
+    }
     if raw.i_mode.get() & FILE_TYPE != REGULAR_FILE {
         let actual = format!("mode {:o}", raw.i_mode);
-        return Err(Error::corrupt(0, format!("inode {number} to be a regular file"), actual));
+        return Err(Error::corrupt(position, format!("inode {number} to be a regular file"), actual));
     }
     let size = u64::from(raw.i_size_high.get()) << 32 | u64::from(raw.i_size_lo.get());
-    let mut found = FileBlocks { size, ..FileBlocks::default() };
-    let tree = Tree { superblock, view, inode: number, seed };
+    let mut found = FileBlocks { size, position, ..FileBlocks::default() };
+    let tree = Tree { superblock, view, inode: number, seed, position };
     if raw.i_flags.get() & EXTENTS_FLAG != 0 {
         tree.walk_extents(&raw.i_block, &mut found)?;
     } else {
@@ -166,13 +171,14 @@ pub fn file_blocks(superblock: &Superblock, view: &View, number: u32) -> Result<
     Ok(found)
 }
 
-fn read_inode(superblock: &Superblock, view: &View, number: u32) -> Result<Vec<u8>, Error> {
+/// The bytes of an inode, and where they lie.
+fn read_inode(superblock: &Superblock, view: &View, number: u32) -> Result<(u64, Vec<u8>), Error> {
     let index = u64::from(number.saturating_sub(1));
     let per_group = u64::from(superblock.inodes_per_group);
     let group = index.checked_div(per_group).unwrap_or_default();
     if number == 0 || group >= superblock.groups {
         let expected = format!("an inode in {} groups", superblock.groups);
-        return Err(Error::corrupt(0, expected, format!("inode {number}")));
+        return Err(Error::corrupt(POSITION, expected, format!("inode {number}")));
     }
     let group = read_group(superblock, view, group, true)?;
     let in_table = index.checked_rem(per_group).unwrap_or_default().saturating_mul(u64::from(superblock.inode_size));
@@ -182,8 +188,11 @@ fn read_inode(superblock: &Superblock, view: &View, number: u32) -> Result<Vec<u
     let start = usize::try_from(in_table.checked_rem(block_size).unwrap_or_default()).unwrap_or(usize::MAX);
     let length = usize::try_from(superblock.inode_size).unwrap_or(usize::MAX);
     let end = start.saturating_add(length);
-    let inode = bytes.get(start..end).map(<[u8]>::to_vec);
-    inode.ok_or_else(|| Error::corrupt(0, "an inode inside its block", format!("{start} to {end}")))
+    let position = group.inode_table.saturating_mul(block_size).saturating_add(in_table);
+    match bytes.get(start..end) {
+        Some(inode) => Ok((position, inode.to_vec())),
+        None => Err(Error::corrupt(position, "an inode inside its block", format!("{start} to {end}"))),
+    }
 }
 
 fn inode_seed(superblock: &Superblock, number: u32, raw: &RawInode) -> u32 {
@@ -192,9 +201,10 @@ fn inode_seed(superblock: &Superblock, number: u32, raw: &RawInode) -> u32 {
     parts.into_iter().fold(superblock.checksum_seed, crc32c)
 }
 
-fn check_inode(superblock: &Superblock, number: u32, bytes: &[u8], seed: u32) -> Result<(), Error> {
+/// The expected and the actual checksum of an inode, where they differ.
+fn wrong_checksum(superblock: &Superblock, bytes: &[u8], seed: u32) -> Option<(u32, u32)> {
     if !superblock.has_metadata_checksums() {
-        return Ok(());
+        return None;
     }
     let half = |position: usize| {
         let stored = bytes.get(position..position.saturating_add(HALF)).unwrap_or_default();
@@ -213,10 +223,7 @@ fn check_inode(superblock: &Superblock, number: u32, bytes: &[u8], seed: u32) ->
     } else {
         (u32::from(low_half(full)), u32::from(half(CHECKSUM_LOW)))
     };
-    if expected == actual {
-        return Ok(());
-    }
-    Err(Error::corrupt(0, format!("checksum {expected:08x} of inode {number}"), format!("{actual:08x}")))
+    (expected != actual).then_some((expected, actual))
 }
 
 /// What is needed to walk the map of one file.
@@ -225,6 +232,7 @@ struct Tree<'a> {
     view: &'a View<'a>,
     inode: u32,
     seed: u32,
+    position: u64,
 }
 
 impl Tree<'_> {
@@ -254,7 +262,7 @@ impl Tree<'_> {
         let depth_fits = expected_depth.map_or(depth <= DEEPEST_EXTENT_TREE, |expected| depth == expected);
         if !depth_fits {
             let expected = format!("depth {expected_depth:?} in the extent tree of inode {}", self.inode);
-            return Err(Error::corrupt(0, expected, depth.to_string()));
+            return Err(Error::corrupt(self.position, expected, depth.to_string()));
         }
         let entries = rest.chunks_exact(size_of::<ExtentEntry>()).take(usize::from(header.eh_entries.get()));
         let mut children = Vec::new();
@@ -287,11 +295,11 @@ impl Tree<'_> {
     fn header<'b>(&self, bytes: &'b [u8]) -> Result<(&'b ExtentHeader, &'b [u8]), Error> {
         let expected = || format!("an extent header of inode {}", self.inode);
         let (header, rest) = ExtentHeader::ref_from_prefix(bytes)
-            .map_err(|_| Error::corrupt(0, expected(), format!("{} bytes", bytes.len())))?;
+            .map_err(|_| Error::corrupt(self.position, expected(), format!("{} bytes", bytes.len())))?;
         let room = rest.len().checked_div(size_of::<ExtentEntry>()).unwrap_or_default();
         if header.eh_magic.get() != EXTENT_MAGIC || usize::from(header.eh_entries.get()) > room {
             let actual = format!("magic {:04x}, {} entries in room for {room}", header.eh_magic, header.eh_entries);
-            return Err(Error::corrupt(0, expected(), actual));
+            return Err(Error::corrupt(self.position, expected(), actual));
         }
         Ok((header, rest))
     }

@@ -104,7 +104,8 @@ pub struct Journal<'a> {
 impl<'a> Journal<'a> {
     /// Reads the superblock of the journal in the file `blocks`.
     pub fn open(superblock: &Superblock, disk: &View, blocks: &'a FileBlocks) -> Result<Self, Error> {
-        let first = blocks.run_from(0).ok_or_else(|| Error::corrupt(0, "a journal with blocks", "an empty file"))?;
+        let first = blocks.run_from(0);
+        let first = first.ok_or_else(|| Error::corrupt(blocks.position, "a journal with blocks", "an empty file"))?;
         let bytes = disk.read_blocks(first.physical, 1)?;
         let position = first.physical.saturating_mul(u64::from(superblock.block_size));
         let corrupt = |expected: String, actual: String| Err(Error::corrupt(position, expected, actual));
@@ -237,8 +238,8 @@ impl<'a> Journal<'a> {
 
     fn physical(&self, position: u64) -> Result<u64, Error> {
         let run = self.blocks.run_from(position);
-        let run = run.ok_or_else(|| Error::corrupt(0, "a journal without holes", format!("no block {position}")))?;
-        Ok(run.physical)
+        let hole = || Error::corrupt(self.blocks.position, "a journal without holes", format!("no block {position}"));
+        Ok(run.ok_or_else(hole)?.physical)
     }
 
     /// Adds the blocks that a descriptor names to `open`. Returns their number.
@@ -392,7 +393,9 @@ impl Reader<'_> {
         };
         if at(self.window_start).is_none_or(|range| self.window.get(range).is_none()) {
             let run = self.journal.blocks.run_from(position);
-            let run = run.ok_or_else(|| self.journal.corrupt(position, "a journal without holes", "a hole"))?;
+            let hole = format!("no block {position}");
+            let inode = self.journal.blocks.position;
+            let run = run.ok_or_else(|| Error::corrupt(inode, "a journal without holes", hole))?;
             let most = READ_BYTES.checked_div(u64::from(self.journal.block_size)).unwrap_or(1).max(1);
             self.window = self.disk.read_blocks(run.physical, run.count.min(most))?;
             self.window_start = position;

@@ -14,7 +14,11 @@ mod feature;
 mod group;
 mod inode;
 mod journal;
+#[cfg(test)]
+mod sample;
 mod superblock;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use block::ReadAt;

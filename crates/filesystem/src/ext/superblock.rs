@@ -424,10 +424,11 @@ fn group_sizes(
     cluster_blocks: u32,
 ) -> Result<(u32, u32), Error> {
     let blocks = raw.s_blocks_per_group.get();
-    let clusters = if features.ro_compat(ro_compat::BIGALLOC) { raw.s_clusters_per_group.get() } else { blocks };
+    let has_clusters = features.ro_compat(ro_compat::BIGALLOC);
+    let (clusters, field) = if has_clusters { (raw.s_clusters_per_group.get(), 0x24) } else { (blocks, 0x20) };
     let most = block_size.saturating_mul(8);
     // A bitmap is one block, and its checksum covers whole bytes.
-    check((8..=most).contains(&clusters) && clusters % 8 == 0, 0x24, || {
+    check((8..=most).contains(&clusters) && clusters % 8 == 0, field, || {
         (format!("8 to {most} clusters per group, a multiple of 8"), clusters.to_string())
     })?;
     check(clusters.checked_mul(cluster_blocks) == Some(blocks), 0x20, || {
@@ -475,4 +476,56 @@ fn is_power(number: u64, base: u64) -> bool {
         power = power.saturating_mul(base);
     }
     power == number
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{Checksums, Sample};
+    use super::*;
+
+    /// The superblock of a sample with other features: 16 descriptors in a block, groups of 256 blocks from block 1.
+    fn with(compat: u32, incompat: u32, ro_compat: u32) -> Superblock {
+        let raw = RawSuperblock::read(&Sample::new(Checksums::None).disk).unwrap().unwrap();
+        let features = Features { compat, incompat, ro_compat };
+        let parsed = Superblock::parse(&raw).unwrap();
+        Superblock { features, descriptor_blocks: 7, reserved_gdt_blocks: 30, groups: 112, ..parsed }
+    }
+
+    fn groups_with(count: u64, superblock: &Superblock) -> Vec<u64> {
+        (0..60).filter(|group| superblock.base_metadata(*group).1 == count).collect()
+    }
+
+    #[test]
+    fn copies_lie_where_the_features_put_them() {
+        let sparse = with(0, 0, ro_compat::SPARSE_SUPER);
+        assert_eq!(groups_with(1 + 7 + 30, &sparse), [0, 1, 3, 5, 7, 9, 25, 27, 49]);
+        assert_eq!(groups_with(0, &sparse).len(), 51);
+        assert_eq!(sparse.base_metadata(3).0, 1 + 3 * 256);
+        assert_eq!(groups_with(1 + 7 + 30, &with(0, 0, 0)).len(), 60);
+        let two = Superblock { backup_groups: [4, 33], ..with(compat::SPARSE_SUPER2, 0, ro_compat::SPARSE_SUPER) };
+        assert_eq!(groups_with(1 + 7 + 30, &two), [0, 4, 33]);
+    }
+
+    #[test]
+    fn meta_groups_keep_descriptors_in_their_first_two_and_their_last_group() {
+        let meta = with(0, incompat::META_BG, ro_compat::SPARSE_SUPER);
+        assert_eq!(groups_with(2, &meta), [0, 1, 49]);
+        assert_eq!(groups_with(1, &meta), [3, 5, 7, 9, 15, 16, 17, 25, 27, 31, 32, 33, 47, 48]);
+        assert_eq!(meta.descriptor_block(1), 1 + 16 * 256);
+        assert_eq!(meta.descriptor_block(0), 2);
+        let later = Superblock { first_meta_bg: 2, ..meta };
+        assert_eq!(groups_with(3, &later), [0, 1, 3, 5, 7, 9, 25, 27]);
+        assert_eq!(groups_with(1, &later), [32, 33, 47, 48]);
+        assert_eq!(groups_with(2, &later), [49]);
+        assert_eq!((later.descriptor_block(1), later.descriptor_block(2)), (3, 1 + 32 * 256));
+    }
+
+    #[test]
+    fn the_first_kibibyte_is_left_to_boot_code() {
+        let bigalloc = Superblock { first_data_block: 0, ..with(0, 0, ro_compat::BIGALLOC) };
+        assert_eq!((bigalloc.base_metadata(0).0, bigalloc.base_metadata(1).0), (1, 256));
+        assert_eq!(bigalloc.descriptor_block(0), 2);
+        let larger = Superblock { block_size: 4096, ..bigalloc };
+        assert_eq!((larger.base_metadata(0).0, larger.descriptor_block(0)), (0, 1));
+    }
 }
