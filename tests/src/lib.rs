@@ -5,6 +5,7 @@
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
 
 pub mod file_disk;
+pub mod fuzz_bodies;
 pub mod mount;
 pub mod ntfs;
 pub mod partclone;
