@@ -6,6 +6,7 @@
 
 pub mod file_disk;
 pub mod fill;
+pub mod fuzz_bodies;
 pub mod mount;
 pub mod ntfs;
 pub mod partclone;

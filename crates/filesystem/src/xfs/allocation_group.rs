@@ -7,7 +7,8 @@ use block::{ReadAt, read_vec};
 use zerocopy::{BE, FromBytes, Immutable, KnownLayout, LE, U32, Unaligned};
 
 use super::superblock::{Superblock, format_uuid};
-use crate::{Error, crc32c};
+use crate::Error;
+use crate::crc32c::checksum_without;
 
 /// Where `agf_crc` lies.
 const CRC_OFFSET: usize = 216;
@@ -121,7 +122,7 @@ pub(super) fn check_checksum(position: u64, bytes: &[u8], crc_offset: usize) -> 
         .get(crc_offset..)
         .and_then(|rest| U32::<LE>::read_from_prefix(rest).ok())
         .map_or(0, |(stored, _)| stored.get());
-    let computed = crc32c::checksum_without(bytes, crc_offset);
+    let computed = checksum_without(bytes, crc_offset);
     if stored == computed {
         Ok(())
     } else {

@@ -11,7 +11,7 @@
 //! Source: "XFS Algorithms & Data Structures" (`journaling_log.asciidoc`), the Linux kernel's
 //! `fs/xfs/xfs_log_recover.c` (`xlog_find_head`, `xlog_find_tail`, `xlog_check_unmount_rec`).
 
-use block::{ReadAt, read_vec};
+use block::{ReadAt, is_zero, read_vec};
 
 use super::log_record::{LOG_BLOCK, RECORD_LIMIT, begins_record, check_unmount_record, cycle_of};
 use super::superblock::Superblock;
@@ -58,10 +58,12 @@ struct Log<'a> {
     count: u64,
 }
 
-/// Where writing stopped: blocks before `block` are of the cycle `before`, those from it on of the cycle `after`.
+/// Where writing stopped: blocks before `block` are of the cycle `before`, those from `hole_end` on of the cycle `after`.
 struct Head {
     /// From 1 to the number of log blocks.
     block: u64,
+    /// Blocks from the head up to this one are zeros. Equals `block` but for a log that a tool made anew.
+    hole_end: u64,
     before: u32,
     after: u32,
 }
@@ -73,15 +75,37 @@ impl Log<'_> {
         if before == 0 {
             return Err(not_clean("its first block was never written".to_owned()));
         }
-        let head = if before == after {
-            Head { block: self.count, before, after }
+        let block = if before == after {
+            self.count
         } else if before.checked_sub(1) == Some(after) {
-            Head { block: self.first_of_cycle(after, last)?, before, after }
+            self.first_of_cycle(after, last)?
         } else {
             return Err(not_clean(format!("its first block is of cycle {before}, its last of cycle {after}")));
         };
-        self.check_around(&head)?;
-        Ok(head)
+        let head = Head { block, hole_end: block, before, after };
+        match self.check_around(&head) {
+            Ok(()) => Ok(head),
+            Err(error) => self.find_new_head(&head)?.ok_or(error),
+        }
+    }
+
+    /// The head of a log that xfs_repair or xfs_admin made anew in a later cycle: a record in its first blocks, zeros
+    /// up to the end of what they write at once, then records of the cycle before.
+    fn find_new_head(&self, broken: &Head) -> Result<Option<Head>, Error> {
+        let block = self.run_length(0, RECORD_BLOCKS, |bytes| cycle_of(bytes) == broken.before)?;
+        let hole_end = block.saturating_add(self.run_length(block, WINDOW, is_zero)?);
+        if block == 0 || block == hole_end {
+            return Ok(None);
+        }
+        let head = Head { block, hole_end, ..*broken };
+        Ok(self.check_around(&head).is_ok().then_some(head))
+    }
+
+    /// How many blocks from `start` on, of at most `limit`, pass the test.
+    fn run_length(&self, start: u64, limit: u64, test: impl Fn(&[u8]) -> bool) -> Result<u64, Error> {
+        let bytes = self.read(start, limit.min(self.count.saturating_sub(start)))?;
+        let length = bytes.chunks(LOG_BLOCK).take_while(|block| test(block)).count();
+        Ok(u64::try_from(length).unwrap_or(u64::MAX))
     }
 
     /// The first block of the cycle `after`, which block `last` belongs to and block 0 does not.
@@ -101,7 +125,7 @@ impl Log<'_> {
     /// Checks the cycle of every block that can have been under way when writing stopped.
     fn check_around(&self, head: &Head) -> Result<(), Error> {
         let window = WINDOW.min(self.count);
-        let (from, to) = (head.block.saturating_sub(window), head.block.saturating_add(window));
+        let (from, to) = (head.block.saturating_sub(window), head.hole_end.saturating_add(window));
         self.check_cycles(head, from, to.min(self.count))?;
         // The ring goes on at its other end.
         self.check_cycles(head, 0, to.saturating_sub(self.count).min(from))?;
@@ -115,7 +139,11 @@ impl Log<'_> {
             let piece = to.saturating_sub(position).min(PIECE);
             let bytes = self.read(position, piece)?;
             for (block, bytes) in (position..).zip(bytes.chunks(LOG_BLOCK)) {
-                let expected = if block < head.block { head.before } else { head.after };
+                let expected = match block {
+                    _ if block < head.block => head.before,
+                    _ if block < head.hole_end => 0,
+                    _ => head.after,
+                };
                 let actual = cycle_of(bytes);
                 if actual != expected {
                     return Err(not_clean(format!(

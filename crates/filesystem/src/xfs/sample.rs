@@ -1,6 +1,6 @@
 //! Small XFS file systems made byte by byte, so that a test can bend any of their bytes.
 
-use crate::crc32c;
+use crate::crc32c::checksum_without;
 
 pub(super) const BLOCK: usize = 1024;
 const SECTOR: usize = 512;
@@ -67,7 +67,7 @@ impl Image {
     /// Makes the checksum of a metadata block right again.
     pub(super) fn seal(&mut self, position: usize, length: usize, crc_offset: usize) {
         if self.version == 5 {
-            let checksum = crc32c::checksum_without(&self.bytes[position..position + length], crc_offset);
+            let checksum = checksum_without(&self.bytes[position..position + length], crc_offset);
             self.put(position + crc_offset, &checksum.to_le_bytes());
         }
     }

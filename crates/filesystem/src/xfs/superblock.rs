@@ -6,7 +6,8 @@
 use block::{ReadAt, read_vec};
 use zerocopy::{BE, FromBytes, Immutable, KnownLayout, LE, U16, U32, U64, Unaligned};
 
-use crate::{Error, FileSystem, crc32c};
+use crate::crc32c::checksum_without;
+use crate::{Error, FileSystem};
 
 /// The smallest sector: enough for every field.
 const SMALLEST_SECTOR: u64 = 512;
@@ -262,7 +263,7 @@ fn check_sector_size(raw: &Raw, block_size: u32) -> Result<u32, Error> {
 
 fn check_checksum(region: &dyn ReadAt, raw: &Raw, sector_size: u32) -> Result<(), Error> {
     let sector = read_vec(region, 0, usize::try_from(sector_size).unwrap_or_default())?;
-    let computed = crc32c::checksum_without(&sector, CRC_OFFSET);
+    let computed = checksum_without(&sector, CRC_OFFSET);
     if computed == raw.sb_crc.get() {
         Ok(())
     } else {

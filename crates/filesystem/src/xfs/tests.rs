@@ -374,6 +374,24 @@ fn broken_rings_are_not_clean() {
 }
 
 #[test]
+fn a_log_that_a_tool_made_anew_is_clean() {
+    let sample = Sample::new(5);
+    let mut image = sample.build();
+    image.stamp_log(0..LOG_SECTORS, 8);
+    let hole = image.log(2)..image.log(50);
+    image.bytes[hole.clone()].fill(0);
+    image.write_unmount_record(9, 0);
+    assert_eq!(used(&image), expected(&sample, image.bytes.len()));
+    for (block, cycle) in [(1, 8), (30, 9), (60, 9), (LOG_SECTORS - 1, 9), (51, 0)] {
+        let mut image = Image { bytes: image.bytes.clone(), version: 5 };
+        image.stamp_log(block..block + 1, cycle);
+        check_whole(&image, ReasonCode::NotClean, "the log may hold changes");
+    }
+    image.bytes[hole.start + 600] = 1;
+    check_whole(&image, ReasonCode::NotClean, "the log may hold changes");
+}
+
+#[test]
 fn bent_unmount_records() {
     let bends: [(usize, &[u8], &str); 12] = [
         (11, &[3], "it is of version 3"),

@@ -1,0 +1,285 @@
+//! What the fuzzers and their smoke test do with one input: lay it over a small real sample, let the parser read it,
+//! and check what must hold for any bytes.
+//!
+//! An input is a list of patches. Its first byte chooses the sample (or none: then the rest of the input is all there
+//! is); each patch is a page and a place in it (16 bits each, little-endian), a length and the bytes. Pages are counted
+//! among those that hold something, so that patches hit metadata and not emptiness.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use block::{Disk, DiskExtent, Extents, InDisk, ReadAt, RegionExtent, SectorSize, is_zero};
+use filesystem::{Coverage, survey};
+
+use crate::tool::run_with_input;
+use crate::{FileDisk, run};
+
+const PAGE: usize = 4096;
+/// The most bytes of one patch.
+const PATCH_LIMIT: usize = 32;
+/// The most patches of one input.
+const PATCHES_LIMIT: usize = 64;
+/// More separate extents than this need not be kept apart.
+const EXTENTS_LIMIT: usize = 2 << 20;
+
+/// What a parser made of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It understood what it read.
+    Understood,
+    /// It did not.
+    Refused,
+}
+
+/// A parser and the samples to bend.
+pub struct Subject {
+    check: fn(&Bent) -> Outcome,
+    samples: Vec<Sample>,
+}
+
+impl Subject {
+    /// Used bytes of ext2, ext3 and ext4, with and without checksums.
+    pub fn ext() -> Self {
+        let make = |kind: &'static [&'static str]| {
+            Sample::make(4 << 20, move |path| {
+                run("mkfs.ext4", ["-q", "-F", "-b", "1024"].iter().chain(kind).chain([&path]));
+            })
+        };
+        Self::of_regions(vec![
+            make(&["-O", "^metadata_csum,^metadata_csum_seed,^orphan_file"]),
+            make(&["-O", "^has_journal,^metadata_csum,^metadata_csum_seed,^orphan_file,^64bit"]),
+            make(&["-O", "bigalloc,^metadata_csum,^metadata_csum_seed,^orphan_file"]),
+            make(&[]),
+        ])
+    }
+
+    /// Swap areas.
+    pub fn swap() -> Self {
+        Self::of_regions(vec![Sample::make(1 << 20, |path| {
+            run("mkswap", [path]);
+        })])
+    }
+
+    /// Used bytes of NTFS.
+    pub fn ntfs() -> Self {
+        let make = |unit: &'static str| {
+            Sample::make(4 << 20, move |path| {
+                run("mkntfs", ["-q", "-Q", "-F", "-s", "512", "-p", "0", "-H", "0", "-S", "0", "-c", unit, path]);
+            })
+        };
+        Self::of_regions(vec![make("4096"), make("512")])
+    }
+
+    /// Used bytes of FAT12, FAT16 and FAT32.
+    pub fn fat() -> Self {
+        let make = |size, bits: &'static str| {
+            Sample::make(size, move |path| {
+                run("mkfs.fat", ["-F", bits, "-s", "1", path]);
+            })
+        };
+        Self::of_regions(vec![make(1 << 20, "12"), make(8 << 20, "16"), make(40 << 20, "32")])
+    }
+
+    /// Used bytes of XFS, versions 4 and 5.
+    pub fn xfs() -> Self {
+        let make = |options: &'static [&'static str]| {
+            Sample::make(64 << 20, move |path| {
+                let lifted = ["TEST_DIR=/", "TEST_DEV=/", "QA_CHECK_FS=1", "mkfs.xfs", "-q", "-f"];
+                run("env", lifted.iter().chain(options).chain([&path]));
+            })
+        };
+        Self::of_regions(vec![
+            make(&["-m", "crc=0"]),
+            make(&["-m", "crc=0", "-b", "size=512", "-l", "version=1"]),
+            make(&["-m", "rmapbt=1", "-d", "agcount=4"]),
+        ])
+    }
+
+    /// Partition tables.
+    pub fn layout() -> Self {
+        let make = |script: &'static str| {
+            Sample::make(64 << 20, move |path| {
+                run_with_input("sfdisk", ["-q", path], script.as_bytes());
+            })
+        };
+        Self {
+            check: check_layout,
+            samples: vec![
+                make("label: gpt\n,8M\n,16M,S\n,,\n"),
+                make("label: dos\n,8M,83,*\n,8M,07\n,,E\n,8M\n,8M\n,,\n"),
+            ],
+        }
+    }
+
+    fn of_regions(samples: Vec<Sample>) -> Self {
+        Self { check: check_coverage, samples }
+    }
+
+    /// Number of samples.
+    pub fn sample_count(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Reads `input` and checks what comes out.
+    ///
+    /// # Panics
+    /// Where something does not hold that must hold for any input.
+    pub fn check(&self, input: &[u8]) -> Outcome {
+        let (choice, rest) = input.split_first().unwrap_or((&0, &[]));
+        let bent = match self.samples.get(usize::from(*choice) % (self.samples.len() + 1)) {
+            Some(sample) => Bent::new(sample, sample.patches(rest)),
+            None => {
+                let sample = Sample { size: rest.len() as u64, pages: Vec::new() };
+                return (self.check)(&Bent::new(&sample, vec![(0, rest)]));
+            }
+        };
+        (self.check)(&bent)
+    }
+}
+
+/// The pages of a file that hold something.
+struct Sample {
+    size: u64,
+    /// Page number and content, ascending.
+    pages: Vec<(u64, Vec<u8>)>,
+}
+
+impl Sample {
+    fn make(size: u64, make: impl Fn(&str)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sample");
+        FileDisk::create(&path, size);
+        make(path.to_str().unwrap());
+        Self::load(&path)
+    }
+
+    fn load(path: &Path) -> Self {
+        let disk = FileDisk::open(path);
+        let mut pages = Vec::new();
+        for number in 0..disk.size().div_ceil(PAGE as u64) {
+            let mut page = vec![0; PAGE];
+            let start = number * PAGE as u64;
+            let length = (disk.size() - start).min(PAGE as u64) as usize;
+            disk.read_at(start, &mut page[..length]).unwrap();
+            if !is_zero(&page) {
+                pages.push((number, page));
+            }
+        }
+        Self { size: disk.size(), pages }
+    }
+
+    /// The patches that `input` asks for: position and bytes.
+    fn patches<'a>(&self, input: &'a [u8]) -> Vec<(u64, &'a [u8])> {
+        let mut patches = Vec::new();
+        let mut rest = input;
+        while let [page_low, page_high, place_low, place_high, length, after @ ..] = rest {
+            let (bytes, next) = after.split_at((usize::from(*length) % PATCH_LIMIT + 1).min(after.len()));
+            let page = usize::from(u16::from_le_bytes([*page_low, *page_high])) % self.pages.len();
+            let place = u64::from(u16::from_le_bytes([*place_low, *place_high])) % PAGE as u64;
+            patches.push((self.pages[page].0 * PAGE as u64 + place, bytes));
+            rest = next;
+            if patches.len() == PATCHES_LIMIT {
+                break;
+            }
+        }
+        patches
+    }
+}
+
+/// A sample with patches over it, that counts what is read of it.
+struct Bent<'a> {
+    sample: &'a Sample,
+    patches: Vec<(u64, &'a [u8])>,
+    read_bytes: AtomicU64,
+    reads: AtomicU64,
+}
+
+impl<'a> Bent<'a> {
+    fn new(sample: &'a Sample, patches: Vec<(u64, &'a [u8])>) -> Self {
+        Self { sample, patches, read_bytes: 0.into(), reads: 0.into() }
+    }
+
+    /// No parser needs to read a region over and over, or in bytes.
+    fn check_effort(&self) {
+        let (read_bytes, reads) = (self.read_bytes.load(Ordering::Relaxed), self.reads.load(Ordering::Relaxed));
+        let size = self.sample.size;
+        assert!(read_bytes <= 4 * size + (64 << 20), "{read_bytes} bytes read of {size}");
+        assert!(reads <= size / 128 + 10_000, "{reads} reads of {size} bytes");
+    }
+}
+
+/// Copies the bytes that `from`, which lies at `from_start`, shares with `to`, which lies at `to_start`.
+fn copy_shared(from_start: u64, from: &[u8], to_start: u64, to: &mut [u8]) {
+    let start = from_start.max(to_start);
+    let end = (from_start + from.len() as u64).min(to_start + to.len() as u64);
+    if start < end {
+        let length = (end - start) as usize;
+        let (from_at, to_at) = ((start - from_start) as usize, (start - to_start) as usize);
+        to[to_at..to_at + length].copy_from_slice(&from[from_at..from_at + length]);
+    }
+}
+
+impl ReadAt for Bent<'_> {
+    fn size(&self) -> u64 {
+        self.sample.size
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.read_bytes.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+        self.check_effort();
+        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.size());
+        let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
+        buffer.fill(0);
+        let pages = &self.sample.pages;
+        let first = pages.partition_point(|(number, _)| (number + 1) * PAGE as u64 <= offset);
+        for (number, page) in pages[first..].iter().take_while(|(number, _)| number * (PAGE as u64) < end) {
+            copy_shared(number * PAGE as u64, page, offset, buffer);
+        }
+        for (position, bytes) in &self.patches {
+            copy_shared(*position, bytes, offset, buffer);
+        }
+        Ok(())
+    }
+}
+
+impl Disk for Bent<'_> {
+    fn sector_size(&self) -> Option<SectorSize> {
+        None
+    }
+}
+
+fn check_coverage(region: &Bent) -> Outcome {
+    let survey = survey(region);
+    let Coverage::Used(used) = survey.coverage else { return Outcome::Refused };
+    let size = region.size();
+    assert!(used.end() <= size, "used bytes up to {} of {size}", used.end());
+    assert!(used.count() <= EXTENTS_LIMIT, "{} extents", used.count());
+    assert!(used.iter().all(|extent| !extent.is_empty()));
+    assert!(used.as_slice().windows(2).all(|pair| pair[0].end() < pair[1].start()), "not in ascending order");
+    let file_system = survey.file_system.expect("used bytes of no file system");
+    assert!(file_system.size <= size);
+    assert!(used.contains(RegionExtent::between(file_system.size, size)), "bytes after the file system");
+    // Every file system keeps something; where nothing is used, the maps were misread.
+    assert!(!used.is_empty());
+    Outcome::Understood
+}
+
+fn check_layout(disk: &Bent) -> Outcome {
+    let Ok(layout) = layout::read(disk) else { return Outcome::Refused };
+    let size = disk.size();
+    let tables = layout.table_sectors.iter().map(|sectors| sectors.extent);
+    let mut seen: Extents<InDisk> = Extents::new();
+    for extent in tables.chain(layout.regions.iter().map(|region| region.extent)) {
+        assert!(extent.end() <= size, "{extent:?} passes the end of the disk of {size} bytes");
+        assert!(seen.overlapping(extent).next().is_none(), "{extent:?} lies in two places: {layout:?}");
+        seen.insert(extent);
+    }
+    assert!(seen.contains(DiskExtent::between(0, size)), "bytes in no place: {layout:?}");
+    for sectors in &layout.table_sectors {
+        assert_eq!(sectors.extent.length(), sectors.bytes.len() as u64);
+    }
+    assert!(layout.regions.windows(2).all(|pair| pair[0].extent.start() < pair[1].extent.start()));
+    if layout.findings.is_empty() { Outcome::Understood } else { Outcome::Refused }
+}
