@@ -1,10 +1,6 @@
 //! The used bytes of FAT file systems made with mkfs.fat and filled with mtools, compared with
 //! partclone's own map, with fsck.fat's count, and with what a restore of only these bytes holds.
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::as_conversions,
-    clippy::unwrap_used
-)]
+#![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
@@ -22,10 +18,7 @@ const MIB: u64 = 1 << 20;
 
 fn make(image: &Path, size: u64, arguments: &[&str]) {
     fs::File::create(image).unwrap().set_len(size).unwrap();
-    run(
-        "mkfs.fat",
-        arguments.iter().copied().chain([image.to_str().unwrap()]),
-    );
+    run("mkfs.fat", arguments.iter().copied().chain([image.to_str().unwrap()]));
 }
 
 /// Runs one of the mtools, which must not refuse odd geometries.
@@ -40,22 +33,12 @@ fn fill(image: &Path, largest: usize) {
     let sub = directory.path().join("directory");
     fs::create_dir(&sub).unwrap();
     for index in 0..60 {
-        fs::write(
-            sub.join(format!("a long name {index:02}.bin")),
-            vec![index as u8; largest * index / 60],
-        )
-        .unwrap();
+        fs::write(sub.join(format!("a long name {index:02}.bin")), vec![index as u8; largest * index / 60]).unwrap();
     }
     mtool(image, "mcopy", &["-s", sub.to_str().unwrap(), "::"]);
-    let deleted = (0..60)
-        .step_by(3)
-        .map(|index| format!("::/directory/a long name {index:02}.bin"));
+    let deleted = (0..60).step_by(3).map(|index| format!("::/directory/a long name {index:02}.bin"));
     let deleted: Vec<String> = deleted.collect();
-    mtool(
-        image,
-        "mdel",
-        &deleted.iter().map(String::as_str).collect::<Vec<_>>(),
-    );
+    mtool(image, "mdel", &deleted.iter().map(String::as_str).collect::<Vec<_>>());
     let large = directory.path().join("fragmented");
     fs::write(&large, vec![0x46; largest * 5]).unwrap();
     mtool(image, "mcopy", &[large.to_str().unwrap(), "::"]);
@@ -85,26 +68,15 @@ fn check_same_as_partclone(image: &Path, survey: &Survey) {
 #[track_caller]
 fn count_of_fsck(image: &Path) -> u64 {
     let printed = run("fsck.fat", ["-n", image.to_str().unwrap()]);
-    let counts = printed
-        .split_whitespace()
-        .find(|word| word.contains('/') && !word.contains('.'));
+    let counts = printed.split_whitespace().find(|word| word.contains('/') && !word.contains('.'));
     counts.unwrap().split('/').next().unwrap().parse().unwrap()
 }
 
 #[track_caller]
 fn check_same_identity_as_blkid(image: &Path, survey: &Survey) {
     let value = |tag| {
-        let printed = run_status(
-            "blkid",
-            ["-p", "-o", "value", "-s", tag, image.to_str().unwrap()],
-        );
-        Some(
-            String::from_utf8(printed.stdout)
-                .unwrap()
-                .trim_end()
-                .to_owned(),
-        )
-        .filter(|value| !value.is_empty())
+        let printed = run_status("blkid", ["-p", "-o", "value", "-s", tag, image.to_str().unwrap()]);
+        Some(String::from_utf8(printed.stdout).unwrap().trim_end().to_owned()).filter(|value| !value.is_empty())
     };
     let file_system = survey.file_system.clone().unwrap();
     assert_eq!(Some(file_system.kind), value("TYPE"));
@@ -146,26 +118,10 @@ fn check_used(size: u64, arguments: &[&str], largest: usize) {
 /// The clusters of all files and directories, as mtools follow them entry by entry.
 fn clusters_of_mshowfat(image: &Path) -> BTreeSet<u64> {
     let all = ["::/directory", "::/directory/*", "::/fragmented"];
-    let printed = run(
-        "env",
-        [
-            "MTOOLS_SKIP_CHECK=1",
-            "mshowfat",
-            "-i",
-            image.to_str().unwrap(),
-        ]
-        .iter()
-        .chain(&all),
-    );
+    let printed = run("env", ["MTOOLS_SKIP_CHECK=1", "mshowfat", "-i", image.to_str().unwrap()].iter().chain(&all));
     let runs = printed.split(['<', '>']).skip(1).step_by(2);
-    let numbers = runs.map(|run| {
-        run.split('-')
-            .map(|number| number.parse().unwrap())
-            .collect::<Vec<u64>>()
-    });
-    numbers
-        .flat_map(|numbers| numbers[0]..=*numbers.last().unwrap())
-        .collect()
+    let numbers = runs.map(|run| run.split('-').map(|number| number.parse().unwrap()).collect::<Vec<u64>>());
+    numbers.flat_map(|numbers| numbers[0]..=*numbers.last().unwrap()).collect()
 }
 
 /// partclone 0.3.23 reads the entries of FAT12 as if they had 16 bits, so another word is asked.
@@ -179,28 +135,21 @@ fn check_fat12(size: u64, arguments: &[&str], largest: usize) {
     assert_eq!(codes(&survey), []);
     check_same_identity_as_blkid(&image, &survey);
     let clusters = clusters_of_mshowfat(&image);
-    assert_eq!(
-        u64::try_from(clusters.len()).unwrap(),
-        count_of_fsck(&image)
-    );
+    assert_eq!(u64::try_from(clusters.len()).unwrap(), count_of_fsck(&image));
     let file_system = survey.file_system.as_ref().unwrap();
     let block_size = u64::from(file_system.block_size);
     let boot = fs::read(&image).unwrap();
     let tables = tables(&image);
     // Two tables or one, then 32 bytes for each entry of the root directory.
     let length = u64::from(boot[0x16]) * 512;
-    let data = tables[0]
-        + u64::from(boot[0x10]) * length
-        + u64::from(u16::from_le_bytes([boot[0x11], boot[0x12]])) * 32;
+    let data =
+        tables[0] + u64::from(boot[0x10]) * length + u64::from(u16::from_le_bytes([boot[0x11], boot[0x12]])) * 32;
     let mut expected = Extents::from(RegionExtent::between(0, data));
     for cluster in clusters {
         let start = data + (cluster - 2) * block_size;
         expected.insert(RegionExtent::between(start, start + block_size));
     }
-    expected.insert(RegionExtent::between(
-        data + (file_system.size - data) / block_size * block_size,
-        size,
-    ));
+    expected.insert(RegionExtent::between(data + (file_system.size - data) / block_size * block_size, size));
     assert_eq!(used(&survey), &expected);
     check_restores(&image, &survey);
 }
@@ -208,11 +157,7 @@ fn check_fat12(size: u64, arguments: &[&str], largest: usize) {
 #[test]
 fn used_bytes_of_fat12() {
     check_fat12(1440 * KIB, &["-F", "12", "-n", "FLOPPY"], 9_000);
-    check_fat12(
-        1999 * KIB + 512,
-        &["-F", "12", "-s", "1", "-f", "1", "-a"],
-        15_000,
-    );
+    check_fat12(1999 * KIB + 512, &["-F", "12", "-s", "1", "-f", "1", "-a"], 15_000);
     check_fat12(100 * MIB, &["-F", "12", "-s", "64"], 200_000);
 }
 
@@ -239,11 +184,7 @@ fn check_entries_by_hand(size: u64, arguments: &[&str]) {
     let copies = u64::from(fs::read(&image).unwrap()[0x10]);
     for entry in [5, 6, 9, 127, 128, 1023, 4000, 9000] {
         let next = u32::to_le_bytes(entry as u32 + 1);
-        (0..copies).for_each(|copy| {
-            change(&image, tables[0] + copy * length + 4 * entry, |entry| {
-                *entry = next
-            })
-        });
+        (0..copies).for_each(|copy| change(&image, tables[0] + copy * length + 4 * entry, |entry| *entry = next));
     }
     let survey = survey(&FileDisk::open(&image));
     assert_eq!(codes(&survey), []);
@@ -282,37 +223,21 @@ fn clusters_of_512_kib_are_counted_as_partclone_counts_them() {
 fn bad_clusters_are_used_and_noted() {
     for (width, size) in [("16", 20 * MIB), ("32", 70 * MIB)] {
         let directory = tempfile::tempdir().unwrap();
-        let (image, list) = (
-            directory.path().join("image"),
-            directory.path().join("bad blocks"),
-        );
+        let (image, list) = (directory.path().join("image"), directory.path().join("bad blocks"));
         // Numbers of blocks of 1 KiB; the two lie in different clusters.
         fs::write(&list, "1500\n1900\n").unwrap();
-        make(
-            &image,
-            size,
-            &["-F", width, "-s", "2", "-l", list.to_str().unwrap()],
-        );
+        make(&image, size, &["-F", width, "-s", "2", "-l", list.to_str().unwrap()]);
         let survey = survey(&FileDisk::open(&image));
         assert_eq!(codes(&survey), [NoteCode::BadBlocks]);
         // A block of the list may touch two clusters.
-        let bad: u64 = survey.notes[0]
-            .detail
-            .split(' ')
-            .next()
-            .unwrap()
-            .parse()
-            .unwrap();
+        let bad: u64 = survey.notes[0].detail.split(' ').next().unwrap().parse().unwrap();
         assert!((2..=4).contains(&bad), "{bad}");
         let (_, theirs) = used_blocks("partclone.fat", &image);
         let ours = used(&survey);
         assert!(theirs.difference(ours).is_empty());
         // partclone 0.3.23 leaves bad clusters out, of whatever width.
         for block in [1500, 1900] {
-            assert!(
-                ours.contains(RegionExtent::between(block * KIB, (block + 1) * KIB)),
-                "FAT{width} {block}"
-            );
+            assert!(ours.contains(RegionExtent::between(block * KIB, (block + 1) * KIB)), "FAT{width} {block}");
         }
         let only_ours = ours.difference(&theirs).total_bytes();
         let tail = size - survey.file_system.unwrap().size;
@@ -321,11 +246,7 @@ fn bad_clusters_are_used_and_noted() {
 }
 
 fn change(image: &Path, position: u64, change: impl FnOnce(&mut [u8; 4])) {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(image)
-        .unwrap();
+    let file = OpenOptions::new().read(true).write(true).open(image).unwrap();
     let mut bytes = [0; 4];
     file.read_exact_at(&mut bytes, position).unwrap();
     change(&mut bytes);
@@ -336,15 +257,8 @@ fn change(image: &Path, position: u64, change: impl FnOnce(&mut [u8; 4])) {
 fn tables(image: &Path) -> [u64; 2] {
     let boot = fs::read(image).unwrap();
     let u16_at = |at: usize| u64::from(u16::from_le_bytes([boot[at], boot[at + 1]]));
-    let length = if u16_at(0x16) == 0 {
-        u16_at(0x24)
-    } else {
-        u16_at(0x16)
-    };
-    [
-        u16_at(0x0E) * u16_at(0x0B),
-        (u16_at(0x0E) + length) * u16_at(0x0B),
-    ]
+    let length = if u16_at(0x16) == 0 { u16_at(0x24) } else { u16_at(0x16) };
+    [u16_at(0x0E) * u16_at(0x0B), (u16_at(0x0E) + length) * u16_at(0x0B)]
 }
 
 #[test]
@@ -357,33 +271,23 @@ fn a_file_system_in_use_is_noted_and_its_tables_still_count() {
         let before = survey(&FileDisk::open(&image));
         for table in tables(&image) {
             let (at, byte) = if width == "16" { (2, 1) } else { (4, 3) };
-            change(&image, table + at, |entry| {
-                entry[byte] &= if width == "16" { !0x80 } else { !0x08 }
-            });
+            change(&image, table + at, |entry| entry[byte] &= if width == "16" { !0x80 } else { !0x08 });
         }
         let dirty = survey(&FileDisk::open(&image));
         assert_eq!(codes(&dirty), [NoteCode::NotClean]);
         assert_eq!(used(&dirty), used(&before));
         for table in tables(&image) {
             let (at, byte) = if width == "16" { (2, 1) } else { (4, 3) };
-            change(&image, table + at, |entry| {
-                entry[byte] &= if width == "16" { !0x40 } else { !0x04 }
-            });
+            change(&image, table + at, |entry| entry[byte] &= if width == "16" { !0x40 } else { !0x04 });
         }
-        assert_eq!(
-            codes(&survey(&FileDisk::open(&image))),
-            [NoteCode::NotClean, NoteCode::Errors]
-        );
+        assert_eq!(codes(&survey(&FileDisk::open(&image))), [NoteCode::NotClean, NoteCode::Errors]);
     }
     let directory = tempfile::tempdir().unwrap();
     let image = directory.path().join("image");
     make(&image, 20 * MIB, &["-F", "16"]);
     // Where Linux keeps its own mark.
     change(&image, 0x25, |bytes| bytes[0] |= 1);
-    assert_eq!(
-        codes(&survey(&FileDisk::open(&image))),
-        [NoteCode::NotClean]
-    );
+    assert_eq!(codes(&survey(&FileDisk::open(&image))), [NoteCode::NotClean]);
 }
 
 #[test]
@@ -395,16 +299,12 @@ fn clusters_used_in_any_table_are_saved() {
     let before = survey(&FileDisk::open(&image));
     let [first, second] = tables(&image);
     let entry = 4 * 60_000;
-    change(&image, second + entry, |entry| {
-        *entry = [0xFF, 0xFF, 0xFF, 0x0F]
-    });
+    change(&image, second + entry, |entry| *entry = [0xFF, 0xFF, 0xFF, 0x0F]);
     let after = survey(&FileDisk::open(&image));
     assert_eq!(used(&after).difference(used(&before)).total_bytes(), 512);
     let detail = "the 2 tables differ in 1 entries; clusters used in any of them are saved";
     assert_eq!(after.notes[0].detail, detail);
-    change(&image, first + entry, |entry| {
-        *entry = [0xFF, 0xFF, 0xFF, 0x0F]
-    });
+    change(&image, first + entry, |entry| *entry = [0xFF, 0xFF, 0xFF, 0x0F]);
     change(&image, second + entry, |entry| *entry = [0; 4]);
     // Only table 1 in use.
     change(&image, 0x28, |flags| flags[0] = 0x81);
@@ -419,9 +319,7 @@ fn other_boot_sectors_are_not_fat() {
     let directory = tempfile::tempdir().unwrap();
     let image = directory.path().join("image");
     let check = |expected: Option<&str>| {
-        let kind = survey(&FileDisk::open(&image))
-            .file_system
-            .map(|found| found.kind);
+        let kind = survey(&FileDisk::open(&image)).file_system.map(|found| found.kind);
         assert_eq!(kind.as_deref(), expected);
     };
     tests::ntfs::make_ntfs(&image, 20 * MIB, &[]);
@@ -429,22 +327,13 @@ fn other_boot_sectors_are_not_fat() {
     // A partition table that sfdisk writes into a sector with a jump, as boot loaders have.
     let disk = FileDisk::create(&image, 20 * MIB);
     change(disk.path(), 0, |bytes| *bytes = [0xEB, 0x63, 0x90, 0]);
-    tests::run_with_input(
-        "sfdisk",
-        [image.to_str().unwrap()],
-        b"label: dos\n2048,,7,*\n",
-    );
+    tests::run_with_input("sfdisk", [image.to_str().unwrap()], b"label: dos\n2048,,7,*\n");
     check(None);
     // The parameter block of FAT copied into a boot record, without the tables behind it.
     let fat = directory.path().join("fat");
     make(&fat, 20 * MIB, &["-F", "16"]);
     let boot = fs::read(&fat).unwrap()[..512].to_vec();
-    OpenOptions::new()
-        .write(true)
-        .open(&image)
-        .unwrap()
-        .write_all_at(&boot, 0)
-        .unwrap();
+    OpenOptions::new().write(true).open(&image).unwrap().write_all_at(&boot, 0).unwrap();
     check(None);
 }
 
@@ -455,15 +344,9 @@ fn a_table_too_small_for_its_clusters_is_damage() {
     make(&image, 20 * MIB, &["-F", "16", "-s", "4", "-a", "-f", "1"]);
     change(&image, 0x16, |length| length[0] -= 2);
     let survey = survey(&FileDisk::open(&image));
-    let Coverage::Whole(reason) = survey.coverage else {
-        panic!("not whole")
-    };
+    let Coverage::Whole(reason) = survey.coverage else { panic!("not whole") };
     assert_eq!(reason.code, ReasonCode::Damaged);
-    assert!(
-        reason.detail.contains("expected tables of at least"),
-        "{}",
-        reason.detail
-    );
+    assert!(reason.detail.contains("expected tables of at least"), "{}", reason.detail);
 }
 
 #[test]

@@ -1,10 +1,6 @@
 //! The used bytes of NTFS volumes made with mkntfs and filled through ntfs-3g, compared with
 //! partclone's and ntfsclone's own maps, and with what a restore of only these bytes holds.
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::as_conversions,
-    clippy::unwrap_used
-)]
+#![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
 
 use std::fs;
 use std::path::Path;
@@ -25,23 +21,15 @@ fn fill(mounted: &Path) {
     for round in 0..3 {
         for index in 0..60_u64 {
             let piece = vec![(index + round) as u8; 700 * (index as usize + 1)];
-            let mut file = fs::OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(path("grown", index))
-                .unwrap();
+            let mut file = fs::OpenOptions::new().create(true).append(true).open(path("grown", index)).unwrap();
             std::io::Write::write_all(&mut file, &piece).unwrap();
         }
     }
     for index in 0..300 {
         fs::write(path("small", index), vec![index as u8; 10 * index as usize]).unwrap();
     }
-    (0..60)
-        .step_by(3)
-        .for_each(|index| fs::remove_file(path("grown", index)).unwrap());
-    (0..300)
-        .step_by(3)
-        .for_each(|index| fs::remove_file(path("small", index)).unwrap());
+    (0..60).step_by(3).for_each(|index| fs::remove_file(path("grown", index)).unwrap());
+    (0..300).step_by(3).for_each(|index| fs::remove_file(path("small", index)).unwrap());
     fs::write(mounted.join("large"), vec![0x4C; 3_000_000]).unwrap();
     fs::write(mounted.join("名前.txt"), "日本語").unwrap();
 }
@@ -56,13 +44,8 @@ fn used(survey: &Survey) -> &Extents<InRegion> {
 #[track_caller]
 fn check_whole(image: &Path, code: ReasonCode, detail: &str) {
     let survey = survey(&FileDisk::open(image));
-    assert_eq!(
-        survey.file_system.map(|found| found.kind).as_deref(),
-        Some("ntfs")
-    );
-    let Coverage::Whole(reason) = survey.coverage else {
-        panic!("not whole")
-    };
+    assert_eq!(survey.file_system.map(|found| found.kind).as_deref(), Some("ntfs"));
+    let Coverage::Whole(reason) = survey.coverage else { panic!("not whole") };
     assert_eq!((reason.code, reason.detail.as_str()), (code, detail));
 }
 
@@ -74,10 +57,7 @@ fn check_same_as_partclone(image: &Path, survey: &Survey) {
     let (block_size, theirs) = used_blocks("partclone.ntfs", image);
     assert_eq!(file_system.block_size, block_size);
     let block_size = u64::from(block_size);
-    assert!(
-        file_system.size < size,
-        "the backup boot sector lies behind the volume"
-    );
+    assert!(file_system.size < size, "the backup boot sector lies behind the volume");
     let tail = RegionExtent::between(file_system.size / block_size * block_size, size);
     assert_eq!(used(survey), &theirs.union(&tail.into()));
 }
@@ -87,24 +67,13 @@ fn check_same_as_partclone(image: &Path, survey: &Survey) {
 fn check_same_count_as_ntfsclone(image: &Path, survey: &Survey) {
     let directory = tempfile::tempdir().unwrap();
     let clone = directory.path().join("clone");
-    run(
-        "ntfsclone",
-        [
-            "-s",
-            "-q",
-            "-O",
-            clone.to_str().unwrap(),
-            image.to_str().unwrap(),
-        ],
-    );
+    run("ntfsclone", ["-s", "-q", "-O", clone.to_str().unwrap(), image.to_str().unwrap()]);
     let header = fs::read(clone).unwrap();
     let clusters = u64::from_le_bytes(header[38..46].try_into().unwrap());
     let file_system = survey.file_system.as_ref().unwrap();
     let block_size = u64::from(file_system.block_size);
     let whole_clusters = RegionExtent::between(0, file_system.size / block_size * block_size);
-    let ours = used(survey)
-        .intersection(&whole_clusters.into())
-        .total_bytes();
+    let ours = used(survey).intersection(&whole_clusters.into()).total_bytes();
     assert_eq!(ours, clusters * block_size);
 }
 
@@ -113,17 +82,8 @@ fn check_same_count_as_ntfsclone(image: &Path, survey: &Survey) {
 fn check_same_identity_as_blkid(image: &Path, survey: &Survey) {
     let file_system = survey.file_system.clone().unwrap();
     let value = |tag| {
-        let printed = run_status(
-            "blkid",
-            ["-p", "-o", "value", "-s", tag, image.to_str().unwrap()],
-        );
-        Some(
-            String::from_utf8(printed.stdout)
-                .unwrap()
-                .trim_end()
-                .to_owned(),
-        )
-        .filter(|value| !value.is_empty())
+        let printed = run_status("blkid", ["-p", "-o", "value", "-s", tag, image.to_str().unwrap()]);
+        Some(String::from_utf8(printed.stdout).unwrap().trim_end().to_owned()).filter(|value| !value.is_empty())
     };
     assert_eq!(Some(file_system.kind), value("TYPE"));
     assert_eq!(file_system.uuid, value("UUID"));
@@ -142,16 +102,7 @@ fn check_restores(image: &Path, survey: &Survey) {
     assert_eq!(tree(NtfsMounted::new(&restored, "ro").path()), expected);
     // ntfsclone reads every file record and every directory.
     let copy = directory.path().join("copy");
-    run(
-        "ntfsclone",
-        [
-            "-s",
-            "-q",
-            "-O",
-            copy.to_str().unwrap(),
-            restored.to_str().unwrap(),
-        ],
-    );
+    run("ntfsclone", ["-s", "-q", "-O", copy.to_str().unwrap(), restored.to_str().unwrap()]);
 }
 
 #[track_caller]
@@ -203,11 +154,7 @@ fn clusters_of_2_mib_are_counted_as_partclone_counts_them() {
     let directory = tempfile::tempdir().unwrap();
     let image = directory.path().join("image");
     make_ntfs(&image, 2048 * MIB + 5 * 512, &["-c", "2097152"]);
-    fs::write(
-        NtfsMounted::new(&image, "rw").path().join("file"),
-        vec![1; 5_000_000],
-    )
-    .unwrap();
+    fs::write(NtfsMounted::new(&image, "rw").path().join("file"), vec![1; 5_000_000]).unwrap();
     let survey = survey(&FileDisk::open(&image));
     assert_eq!(survey.file_system.as_ref().unwrap().block_size, 2 << 20);
     check_same_as_partclone(&image, &survey);
@@ -221,25 +168,14 @@ fn a_fragmented_master_file_table_with_an_attribute_list_is_followed() {
     {
         let mounted = NtfsMounted::new(&image, "rw");
         let path = |index: u32| mounted.path().join(format!("f{index}"));
-        let files = (0..)
-            .find(|index| fs::write(path(*index), vec![*index as u8; 1500]).is_err())
-            .unwrap();
+        let files = (0..).find(|index| fs::write(path(*index), vec![*index as u8; 1500]).is_err()).unwrap();
         // Free space in holes of 3 clusters, into which the table has to grow.
-        (0..files)
-            .step_by(2)
-            .for_each(|index| fs::remove_file(path(index)).unwrap());
-        let empty = |index: u32| {
-            mounted
-                .path()
-                .join(format!("a name of an empty file {index}"))
-        };
+        (0..files).step_by(2).for_each(|index| fs::remove_file(path(index)).unwrap());
+        let empty = |index: u32| mounted.path().join(format!("a name of an empty file {index}"));
         let _ = (0..files).find(|index| fs::write(empty(*index), "").is_err());
     }
     let printed = run("ntfsinfo", ["-v", "-f", "-i", "0", image.to_str().unwrap()]);
-    assert!(
-        printed.contains("Dumping attribute $ATTRIBUTE_LIST"),
-        "{printed}"
-    );
+    assert!(printed.contains("Dumping attribute $ATTRIBUTE_LIST"), "{printed}");
     let survey = survey(&FileDisk::open(&image));
     check_same_as_partclone(&image, &survey);
     check_restores(&image, &survey);
@@ -265,22 +201,11 @@ fn a_dirty_volume_is_saved_whole() {
     make_ntfs(&image, 32 * MIB, &[]);
     let flags = resident_value(&image, 3, 0x70) + 10;
     overwrite(&image, flags, &[0x80, 0]);
-    assert!(matches!(
-        survey(&FileDisk::open(&image)).coverage,
-        Coverage::Used(_)
-    ));
+    assert!(matches!(survey(&FileDisk::open(&image)).coverage, Coverage::Used(_)));
     overwrite(&image, flags, &[0x01, 0]);
-    check_whole(
-        &image,
-        ReasonCode::NotClean,
-        "$Volume is marked dirty (flags 0x0001)",
-    );
+    check_whole(&image, ReasonCode::NotClean, "$Volume is marked dirty (flags 0x0001)");
     overwrite(&image, flags, &[0x00, 0x40]);
-    check_whole(
-        &image,
-        ReasonCode::NotClean,
-        "chkdsk was at work on the volume (flags 0x4000)",
-    );
+    check_whole(&image, ReasonCode::NotClean, "chkdsk was at work on the volume (flags 0x4000)");
 }
 
 /// Both restart pages of a journal: Windows XP and later keep it open and set flag 2 when they unmount.
@@ -297,8 +222,7 @@ fn write_restart_pages(image: &Path, log: u64, version: u8, flags: u8) {
     area[24..32].copy_from_slice(&(2 * MIB).to_le_bytes());
     area[36..40].copy_from_slice(&[0x30, 0, 0x40, 0]);
     area[0x40 + 16..0x40 + 20].fill(0xFF);
-    page.chunks_exact_mut(512)
-        .for_each(|block| block[510..].copy_from_slice(&[5, 0]));
+    page.chunks_exact_mut(512).for_each(|block| block[510..].copy_from_slice(&[5, 0]));
     for (start, lsn) in [(0, 7_u8), (4096, 9)] {
         page[0x30] = lsn;
         overwrite(image, log + start, &page);
@@ -308,9 +232,7 @@ fn write_restart_pages(image: &Path, log: u64, version: u8, flags: u8) {
 
 /// What ntfs-3g itself thinks of mounting the volume for writing.
 fn probe(image: &Path) -> Option<i32> {
-    run_status("ntfs-3g.probe", ["--readwrite", image.to_str().unwrap()])
-        .status
-        .code()
+    run_status("ntfs-3g.probe", ["--readwrite", image.to_str().unwrap()]).status.code()
 }
 
 #[test]
@@ -321,25 +243,14 @@ fn an_open_journal_is_saved_whole() {
     let log = first_byte_of_data(&image, ["-i", "2"], 4096);
     write_restart_pages(&image, log, 1, 2);
     assert_eq!(probe(&image), Some(0));
-    assert!(matches!(
-        survey(&FileDisk::open(&image)).coverage,
-        Coverage::Used(_)
-    ));
+    assert!(matches!(survey(&FileDisk::open(&image)).coverage, Coverage::Used(_)));
 
     write_restart_pages(&image, log, 1, 0);
     assert_eq!(probe(&image), Some(15), "unclean journal");
-    check_whole(
-        &image,
-        ReasonCode::NotClean,
-        "$LogFile is open: the volume was not unmounted",
-    );
+    check_whole(&image, ReasonCode::NotClean, "$LogFile is open: the volume was not unmounted");
 
     write_restart_pages(&image, log, 2, 2);
-    assert_eq!(
-        probe(&image),
-        Some(14),
-        "metadata kept in the cache of Windows"
-    );
+    assert_eq!(probe(&image), Some(14), "metadata kept in the cache of Windows");
     let detail = "$LogFile of version 2.0: Windows keeps metadata in its cache (fast startup) or was switched off";
     check_whole(&image, ReasonCode::NotClean, detail);
 }
@@ -352,50 +263,26 @@ fn a_suspended_windows_is_saved_whole() {
     // Enough names before it that the root directory has index blocks.
     {
         let mounted = NtfsMounted::new(&image, "rw");
-        (0..200).for_each(|index| {
-            fs::write(mounted.path().join(format!("a file {index}")), "").unwrap()
-        });
+        (0..200).for_each(|index| fs::write(mounted.path().join(format!("a file {index}")), "").unwrap());
         fs::create_dir(mounted.path().join("sub")).unwrap();
         fs::write(mounted.path().join("sub/hiberfil.sys"), "hibr").unwrap();
     }
-    assert!(
-        matches!(survey(&FileDisk::open(&image)).coverage, Coverage::Used(_)),
-        "not in the root directory"
-    );
+    assert!(matches!(survey(&FileDisk::open(&image)).coverage, Coverage::Used(_)), "not in the root directory");
     let head = directory.path().join("head");
     fs::write(&head, [0; 8192]).unwrap();
-    run(
-        "ntfscp",
-        [
-            "-q",
-            image.to_str().unwrap(),
-            head.to_str().unwrap(),
-            "/hiberfil.sys",
-        ],
-    );
-    assert!(
-        matches!(survey(&FileDisk::open(&image)).coverage, Coverage::Used(_)),
-        "a head of zeros"
-    );
+    run("ntfscp", ["-q", image.to_str().unwrap(), head.to_str().unwrap(), "/hiberfil.sys"]);
+    assert!(matches!(survey(&FileDisk::open(&image)).coverage, Coverage::Used(_)), "a head of zeros");
     let start = first_byte_of_data(&image, ["-F", "/hiberfil.sys"], 4096);
     for signature in ["hibr", "HIBR", "wake", "WAKE", "RSTR"] {
         overwrite(&image, start, signature.as_bytes());
         if signature.eq_ignore_ascii_case("hibr") {
             assert_eq!(probe(&image), Some(14), "{signature}");
         }
-        check_whole(
-            &image,
-            ReasonCode::Hibernated,
-            &format!("hiberfil.sys starts with \"{signature}\""),
-        );
+        check_whole(&image, ReasonCode::Hibernated, &format!("hiberfil.sys starts with \"{signature}\""));
     }
     overwrite(&image, start, &[0; 4]);
     overwrite(&image, start + 4095, &[1]);
-    check_whole(
-        &image,
-        ReasonCode::Hibernated,
-        "hiberfil.sys starts with \"\\x00\\x00\\x00\\x00\"",
-    );
+    check_whole(&image, ReasonCode::Hibernated, "hiberfil.sys starts with \"\\x00\\x00\\x00\\x00\"");
 }
 
 #[test]
@@ -403,17 +290,9 @@ fn a_short_file_as_suspended_systems_leave_it_on_other_volumes_is_saved_whole() 
     let directory = tempfile::tempdir().unwrap();
     let image = directory.path().join("image");
     make_ntfs(&image, 32 * MIB, &[]);
-    fs::write(
-        NtfsMounted::new(&image, "rw").path().join("hiberfil.sys"),
-        [0; 100],
-    )
-    .unwrap();
+    fs::write(NtfsMounted::new(&image, "rw").path().join("hiberfil.sys"), [0; 100]).unwrap();
     assert_eq!(probe(&image), Some(14));
-    check_whole(
-        &image,
-        ReasonCode::Hibernated,
-        "hiberfil.sys has only 100 bytes",
-    );
+    check_whole(&image, ReasonCode::Hibernated, "hiberfil.sys has only 100 bytes");
 }
 
 #[test]
@@ -432,10 +311,7 @@ fn system_files_that_the_bitmap_counts_as_free_are_saved_and_noted() {
     assert!(missing.total_bytes() < 500 * 1024, "{missing:?}");
     for number in ["0", "1", "2", "6"] {
         let start = first_byte_of_data(&image, ["-i", number], 4096);
-        assert!(
-            used(&after).contains(RegionExtent::between(start, start + 4096)),
-            "file record {number}"
-        );
+        assert!(used(&after).contains(RegionExtent::between(start, start + 4096)), "file record {number}");
     }
     assert!(used(&after).contains(RegionExtent::between(0, 8192)));
 }

@@ -1,11 +1,7 @@
 //! The largest NTFS volume with clusters of 4 KiB: its bitmap has 512 MiB, the survey must not.
 //!
 //! A test of its own, so that the peak of memory is that of the survey.
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::as_conversions,
-    clippy::unwrap_used
-)]
+#![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
 
 use std::fs;
 use std::time::Instant;
@@ -19,16 +15,8 @@ const MIB: u64 = 1 << 20;
 
 fn peak_of_memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
-    line.split_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse::<u64>()
-        .unwrap()
-        * 1024
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
 #[test]
@@ -43,13 +31,7 @@ fn a_volume_of_16_tib_is_surveyed_in_little_memory() {
     let survey = survey(&disk);
     let (elapsed, grown) = (start.elapsed(), peak_of_memory() - before);
     println!("{elapsed:?}, {} KiB more memory", grown / 1024);
-    let Coverage::Used(used) = survey.coverage else {
-        panic!("{:?}", survey.coverage)
-    };
-    assert!(
-        (500 * MIB..700 * MIB).contains(&used.total_bytes()),
-        "{}",
-        used.total_bytes()
-    );
+    let Coverage::Used(used) = survey.coverage else { panic!("{:?}", survey.coverage) };
+    assert!((500 * MIB..700 * MIB).contains(&used.total_bytes()), "{}", used.total_bytes());
     assert!(grown < 16 * MIB, "{grown} bytes");
 }

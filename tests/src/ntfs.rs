@@ -25,12 +25,7 @@ impl NtfsMounted {
         let directory = tempfile::tempdir().unwrap();
         // ntfs-3g goes on in the background and keeps descriptor 9: it is closed when that process has ended.
         let mut process = Command::new("sh")
-            .args([
-                "-c",
-                "exec 9>&1; exec ntfs-3g -o \"$1\" \"$2\" \"$3\" >/dev/null",
-                "sh",
-                options,
-            ])
+            .args(["-c", "exec 9>&1; exec ntfs-3g -o \"$1\" \"$2\" \"$3\" >/dev/null", "sh", options])
             .args([image, directory.path()])
             .stdout(Stdio::piped())
             .spawn()
@@ -48,17 +43,12 @@ impl NtfsMounted {
     /// Ends ntfs-3g as a crash does: what it has not written is lost.
     pub fn crash(self) {
         let mounted = self.path().display().to_string();
-        let processes = std::fs::read_dir("/proc")
-            .unwrap()
-            .flatten()
-            .filter(|process| {
-                let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-                let line = String::from_utf8_lossy(&line);
-                line.starts_with("ntfs-3g\0") && line.contains(&mounted)
-            });
-        let ids: Vec<String> = processes
-            .map(|process| process.file_name().display().to_string())
-            .collect();
+        let processes = std::fs::read_dir("/proc").unwrap().flatten().filter(|process| {
+            let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line);
+            line.starts_with("ntfs-3g\0") && line.contains(&mounted)
+        });
+        let ids: Vec<String> = processes.map(|process| process.file_name().display().to_string()).collect();
         assert_eq!(ids.len(), 1, "{ids:?} serve {mounted}");
         run("kill", ["-KILL", &ids[0]]);
     }
@@ -81,14 +71,7 @@ impl Drop for NtfsMounted {
 pub fn make_ntfs(image: &Path, size: u64, arguments: &[&str]) {
     std::fs::File::create(image).unwrap().set_len(size).unwrap();
     let image = image.display().to_string();
-    run(
-        "mkntfs",
-        ["-Q", "-F", "-q"]
-            .iter()
-            .chain(arguments)
-            .copied()
-            .chain([image.as_str()]),
-    );
+    run("mkntfs", ["-Q", "-F", "-q"].iter().chain(arguments).copied().chain([image.as_str()]));
 }
 
 /// First byte of file record `number`, and of the value of its attribute of kind `kind`. Only for system
@@ -99,12 +82,7 @@ pub fn make_ntfs(image: &Path, size: u64, arguments: &[&str]) {
 pub fn resident_value(image: &Path, number: u64, kind: u32) -> u64 {
     let bytes = |offset: u64, length: usize| {
         let mut bytes = vec![0; length];
-        OpenOptions::new()
-            .read(true)
-            .open(image)
-            .unwrap()
-            .read_exact_at(&mut bytes, offset)
-            .unwrap();
+        OpenOptions::new().read(true).open(image).unwrap().read_exact_at(&mut bytes, offset).unwrap();
         bytes
     };
     let boot = bytes(0, 512);
@@ -116,11 +94,7 @@ pub fn resident_value(image: &Path, number: u64, kind: u32) -> u64 {
     let u32_at = |offset: usize| u32::from_le_bytes(record[offset..offset + 4].try_into().unwrap());
     let mut at = usize::from(u16::from_le_bytes([record[0x14], record[0x15]]));
     while u32_at(at) != kind {
-        assert_ne!(
-            u32_at(at),
-            u32::MAX,
-            "record {number} has no attribute {kind:#x}"
-        );
+        assert_ne!(u32_at(at), u32::MAX, "record {number} has no attribute {kind:#x}");
         at += u32_at(at + 4) as usize;
     }
     assert_eq!(record[at + 8], 0, "attribute {kind:#x} is not resident");
@@ -133,23 +107,12 @@ pub fn resident_value(image: &Path, number: u64, kind: u32) -> u64 {
 /// # Panics
 /// Where ntfsinfo says none.
 pub fn first_byte_of_data(image: &Path, file: [&str; 2], cluster_size: u64) -> u64 {
-    let printed = run(
-        "ntfsinfo",
-        ["-v", "-f", file[0], file[1], &image.display().to_string()],
-    );
-    let data = printed
-        .split_once("$DATA")
-        .unwrap_or_else(|| panic!("no data in {printed}"))
-        .1;
-    let runs = data
-        .split_once("Runlist:")
-        .unwrap_or_else(|| panic!("no runs in {data}"))
-        .1;
+    let printed = run("ntfsinfo", ["-v", "-f", file[0], file[1], &image.display().to_string()]);
+    let data = printed.split_once("$DATA").unwrap_or_else(|| panic!("no data in {printed}")).1;
+    let runs = data.split_once("Runlist:").unwrap_or_else(|| panic!("no runs in {data}")).1;
     let first = runs.lines().nth(1).unwrap_or_default();
-    let lcn = first
-        .split_whitespace()
-        .nth(1)
-        .and_then(|lcn| u64::from_str_radix(lcn.trim_start_matches("0x"), 16).ok());
+    let lcn =
+        first.split_whitespace().nth(1).and_then(|lcn| u64::from_str_radix(lcn.trim_start_matches("0x"), 16).ok());
     lcn.unwrap_or_else(|| panic!("no cluster in {runs}")) * cluster_size
 }
 
@@ -158,10 +121,5 @@ pub fn first_byte_of_data(image: &Path, file: [&str; 2], cluster_size: u64) -> u
 /// # Panics
 /// Where that fails.
 pub fn overwrite(image: &Path, position: u64, bytes: &[u8]) {
-    OpenOptions::new()
-        .write(true)
-        .open(image)
-        .unwrap()
-        .write_all_at(bytes, position)
-        .unwrap();
+    OpenOptions::new().write(true).open(image).unwrap().write_all_at(bytes, position).unwrap();
 }

@@ -24,14 +24,8 @@ const TABLES_LIMIT: u8 = 4;
 const FAT32_LIMIT: u64 = 0x0FFF_FFF5;
 /// BitLocker leaves a boot sector of FAT in front of a volume whose clusters it counts otherwise.
 const BITLOCKER_GUIDS: [[u8; 16]; 2] = [
-    [
-        0x3B, 0xD6, 0x67, 0x49, 0x29, 0x2E, 0xD8, 0x4A, 0x83, 0x99, 0xF6, 0xA3, 0x39, 0xE3, 0xD0,
-        0x01,
-    ],
-    [
-        0x3B, 0x4D, 0xA8, 0x92, 0x80, 0xDD, 0x0E, 0x4D, 0x9E, 0x4E, 0xB1, 0xE3, 0x28, 0x4E, 0xAE,
-        0xD8,
-    ],
+    [0x3B, 0xD6, 0x67, 0x49, 0x29, 0x2E, 0xD8, 0x4A, 0x83, 0x99, 0xF6, 0xA3, 0x39, 0xE3, 0xD0, 0x01],
+    [0x3B, 0x4D, 0xA8, 0x92, 0x80, 0xDD, 0x0E, 0x4D, 0x9E, 0x4E, 0xB1, 0xE3, 0x28, 0x4E, 0xAE, 0xD8],
 ];
 
 #[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
@@ -178,9 +172,7 @@ impl BootSector {
     }
 
     fn parse(bytes: &[u8]) -> Result<Option<Self>, Error> {
-        let raw = RawBootSector::ref_from_prefix(bytes)
-            .ok()
-            .map(|(raw, _)| raw);
+        let raw = RawBootSector::ref_from_prefix(bytes).ok().map(|(raw, _)| raw);
         let Some(raw) = raw.filter(|raw| looks_like_fat(raw) && !has_bitlocker(bytes)) else {
             return Ok(None);
         };
@@ -196,11 +188,7 @@ impl BootSector {
         let sector_size = u64::from(raw.byts_per_sec.get());
         let is_32 = raw.fat_sz16.get() == 0;
         let (extension, _) = RawExtension32::ref_from_prefix(&raw.extension).ok()?;
-        let table_sectors = if is_32 {
-            u64::from(extension.fat_sz32.get())
-        } else {
-            u64::from(raw.fat_sz16.get())
-        };
+        let table_sectors = if is_32 { u64::from(extension.fat_sz32.get()) } else { u64::from(raw.fat_sz16.get()) };
         let sectors = match raw.tot_sec16.get() {
             0 => u64::from(raw.tot_sec32.get()),
             sectors => u64::from(sectors),
@@ -213,9 +201,7 @@ impl BootSector {
         let size = sectors.checked_mul(sector_size)?;
         let tables_start = u64::from(raw.rsvd_sec_cnt.get()).checked_mul(sector_size)?;
         let table_size = table_sectors.checked_mul(sector_size)?;
-        let root_start = table_size
-            .checked_mul(u64::from(raw.num_fats))?
-            .checked_add(tables_start)?;
+        let root_start = table_size.checked_mul(u64::from(raw.num_fats))?.checked_add(tables_start)?;
         let data_start = root_start.checked_add(root_bytes)?;
         let cluster_size = sector_size.checked_mul(u64::from(raw.sec_per_clus))?;
         let clusters = size.checked_sub(data_start)?.checked_div(cluster_size)?;
@@ -257,8 +243,8 @@ impl BootSector {
             Width::Fat16 => ("FAT16", b"FAT12   "),
             Width::Fat32 => return Ok(()),
         };
-        let (identity, _) = RawIdentity::ref_from_prefix(&raw.extension)
-            .map_err(|_| Error::corrupt(0x24, "a boot sector", "none"))?;
+        let (identity, _) =
+            RawIdentity::ref_from_prefix(&raw.extension).map_err(|_| Error::corrupt(0x24, "a boot sector", "none"))?;
         if identity.fil_sys_type != *other {
             return Ok(());
         }
@@ -285,9 +271,7 @@ impl BootSector {
 fn identity<'a>(raw: &'a RawBootSector, extension: &'a RawExtension32) -> Option<&'a RawIdentity> {
     match raw.fat_sz16.get() {
         0 => Some(&extension.identity),
-        _ => RawIdentity::ref_from_prefix(&raw.extension)
-            .ok()
-            .map(|(identity, _)| identity),
+        _ => RawIdentity::ref_from_prefix(&raw.extension).ok().map(|(identity, _)| identity),
     }
 }
 
@@ -306,15 +290,8 @@ fn looks_like_fat(raw: &RawBootSector) -> bool {
 }
 
 fn has_bitlocker(bytes: &[u8]) -> bool {
-    let guid_at = |offset: usize| {
-        bytes
-            .get(offset..)
-            .and_then(|rest| rest.first_chunk::<16>())
-    };
-    [160, 424]
-        .into_iter()
-        .filter_map(guid_at)
-        .any(|guid| BITLOCKER_GUIDS.contains(guid))
+    let guid_at = |offset: usize| bytes.get(offset..).and_then(|rest| rest.first_chunk::<16>());
+    [160, 424].into_iter().filter_map(guid_at).any(|guid| BITLOCKER_GUIDS.contains(guid))
 }
 
 #[cfg(test)]
@@ -344,36 +321,21 @@ pub mod tests {
     #[test]
     fn a_boot_sector_says_where_everything_lies() {
         let boot = BootSector::parse(&sample(5000)).unwrap().unwrap();
-        assert_eq!(
-            (boot.width, boot.clusters, boot.cluster_size),
-            (Width::Fat16, 5000, 2048)
-        );
+        assert_eq!((boot.width, boot.clusters, boot.cluster_size), (Width::Fat16, 5000, 2048));
         assert_eq!((boot.tables_start, boot.table_size), (2048, 10_240));
-        assert_eq!(
-            boot.root_directory,
-            RegionExtent::between(2048 + 20_480, 2048 + 20_480 + 16_384)
-        );
+        assert_eq!(boot.root_directory, RegionExtent::between(2048 + 20_480, 2048 + 20_480 + 16_384));
         assert_eq!(boot.cluster_extent(4999, 1).end() + 3 * 512, boot.size);
-        assert_eq!(
-            (boot.serial, boot.label),
-            (Some(0x1234_ABCD), Some(*b"BOOT LABEL "))
-        );
+        assert_eq!((boot.serial, boot.label), (Some(0x1234_ABCD), Some(*b"BOOT LABEL ")));
     }
 
     #[test]
     fn the_number_of_clusters_makes_the_width() {
-        for (clusters, name, width) in [
-            (4084, "FAT12   ", Width::Fat12),
-            (4085, "FAT16   ", Width::Fat16),
-            (65_524, "FAT16   ", Width::Fat16),
-        ] {
+        for (clusters, name, width) in
+            [(4084, "FAT12   ", Width::Fat12), (4085, "FAT16   ", Width::Fat16), (65_524, "FAT16   ", Width::Fat16)]
+        {
             let mut bytes = sample(clusters);
             bytes[0x36..0x3E].copy_from_slice(name.as_bytes());
-            assert_eq!(
-                BootSector::parse(&bytes).unwrap().unwrap().width,
-                width,
-                "{clusters}"
-            );
+            assert_eq!(BootSector::parse(&bytes).unwrap().unwrap().width, width, "{clusters}");
         }
         assert_eq!(BootSector::parse(&sample(65_525)).unwrap(), None);
         assert_eq!(

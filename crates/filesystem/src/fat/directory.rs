@@ -45,11 +45,7 @@ enum Search {
 /// The label: from the root directory, else from the boot sector; `None` where there is none.
 pub fn label(region: &dyn ReadAt, boot: &BootSector) -> Result<Option<String>, Error> {
     let found = match boot.root_cluster {
-        None => search_extent(
-            region,
-            boot.root_directory.start(),
-            boot.root_directory.length(),
-        )?,
+        None => search_extent(region, boot.root_directory.start(), boot.root_directory.length())?,
         Some(first) => search_chain(region, boot, first)?,
     };
     let label = match found {
@@ -63,21 +59,14 @@ pub fn label(region: &dyn ReadAt, boot: &BootSector) -> Result<Option<String>, E
 fn search_chain(region: &dyn ReadAt, boot: &BootSector, first: u32) -> Result<Search, Error> {
     let mut cluster = first;
     for _ in 0..CLUSTERS_LIMIT {
-        let index = u64::from(cluster)
-            .checked_sub(2)
-            .filter(|index| *index < boot.clusters);
+        let index = u64::from(cluster).checked_sub(2).filter(|index| *index < boot.clusters);
         let Some(index) = index else { break };
         let extent = boot.cluster_extent(index, 1);
         match search_extent(region, extent.start(), extent.length())? {
             Search::NotHere => {}
             end => return Ok(end),
         }
-        let entry = read_vec(
-            region,
-            boot.tables_start
-                .saturating_add(u64::from(cluster).saturating_mul(4)),
-            4,
-        )?;
+        let entry = read_vec(region, boot.tables_start.saturating_add(u64::from(cluster).saturating_mul(4)), 4)?;
         cluster = entry_at(&entry, 0, Width::Fat32);
     }
     Ok(Search::EndOfDirectory)
@@ -101,11 +90,7 @@ fn search_extent(region: &dyn ReadAt, start: u64, length: u64) -> Result<Search,
             // 0x05 stands for a first character with the code of the deletion mark.
             let first = if first == 0x05 { DELETED } else { first };
             let mut label = [first; 11];
-            label
-                .iter_mut()
-                .skip(1)
-                .zip(rest)
-                .for_each(|(to, from)| *to = from);
+            label.iter_mut().skip(1).zip(rest).for_each(|(to, from)| *to = from);
             return Ok(Search::Found(label));
         }
     }

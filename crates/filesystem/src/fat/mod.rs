@@ -23,9 +23,7 @@ pub fn recognise(region: &dyn ReadAt) -> Result<Option<FileSystem>, Error> {
     let label = directory::label(region, &boot).ok().flatten();
     Ok(Some(FileSystem {
         kind: "vfat".to_owned(),
-        uuid: boot
-            .serial
-            .map(|serial| format!("{:04X}-{:04X}", serial >> 16, serial & 0xFFFF)),
+        uuid: boot.serial.map(|serial| format!("{:04X}-{:04X}", serial >> 16, serial & 0xFFFF)),
         label,
         block_size: boot.cluster_size,
         size: boot.size,
@@ -34,20 +32,14 @@ pub fn recognise(region: &dyn ReadAt) -> Result<Option<FileSystem>, Error> {
 
 /// The used bytes of the file system.
 pub fn coverage(region: &dyn ReadAt, notes: &mut Vec<Note>) -> Result<UsedBytes, Error> {
-    let boot = BootSector::read(region)?
-        .ok_or_else(|| Error::corrupt(0, "a boot sector of FAT", "none"))?;
+    let boot = BootSector::read(region)?.ok_or_else(|| Error::corrupt(0, "a boot sector of FAT", "none"))?;
     let mut used = UsedBytes::new();
     used.add(RegionExtent::between(0, boot.data_start()));
     let summary = table::add_used(region, &boot, &mut used)?;
     // Sectors at the end that don't fill a cluster.
-    used.add(RegionExtent::between(
-        boot.cluster_extent(boot.clusters, 0).start(),
-        boot.size,
-    ));
+    used.add(RegionExtent::between(boot.cluster_extent(boot.clusters, 0).start(), boot.size));
     if let Some(cluster) = boot.root_cluster {
-        let index = u64::from(cluster)
-            .checked_sub(2)
-            .filter(|index| *index < boot.clusters);
+        let index = u64::from(cluster).checked_sub(2).filter(|index| *index < boot.clusters);
         let index = index.ok_or_else(|| {
             let expected = format!("a root directory inside {} clusters", boot.clusters);
             Error::corrupt(0x2C, expected, format!("cluster {cluster}"))
@@ -64,39 +56,19 @@ fn add_notes(boot: &BootSector, summary: Summary, notes: &mut Vec<Note>) {
     let (clean, no_errors) = match boot.width {
         Width::Fat12 => (true, true),
         Width::Fat16 => (summary.state & 0x8000 != 0, summary.state & 0x4000 != 0),
-        Width::Fat32 => (
-            summary.state & 0x0800_0000 != 0,
-            summary.state & 0x0400_0000 != 0,
-        ),
+        Width::Fat32 => (summary.state & 0x0800_0000 != 0, summary.state & 0x0400_0000 != 0),
     };
     if !clean || boot.marked_dirty {
-        note(
-            NoteCode::NotClean,
-            format!(
-                "not unmounted cleanly (entry 1 of the table {:#x})",
-                summary.state
-            ),
-        );
+        note(NoteCode::NotClean, format!("not unmounted cleanly (entry 1 of the table {:#x})", summary.state));
     }
     if !no_errors {
-        note(
-            NoteCode::Errors,
-            format!(
-                "records disk errors (entry 1 of the table {:#x})",
-                summary.state
-            ),
-        );
+        note(NoteCode::Errors, format!("records disk errors (entry 1 of the table {:#x})", summary.state));
     }
     if summary.bad_clusters > 0 {
-        note(
-            NoteCode::BadBlocks,
-            format!("{} clusters are marked as bad", summary.bad_clusters),
-        );
+        note(NoteCode::BadBlocks, format!("{} clusters are marked as bad", summary.bad_clusters));
     }
     if summary.different_entries > 0 {
-        let only = boot
-            .active_table
-            .map(|table| format!(", only table {table} is in use"));
+        let only = boot.active_table.map(|table| format!(", only table {table} is in use"));
         let detail = format!(
             "the {} tables differ in {} entries{}; clusters used in any of them are saved",
             boot.tables,

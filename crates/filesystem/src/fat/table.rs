@@ -28,20 +28,13 @@ pub struct Summary {
 ///
 /// # Errors
 /// `Corrupt` where the tables are too small for the clusters.
-pub fn add_used(
-    region: &dyn ReadAt,
-    boot: &BootSector,
-    used: &mut UsedBytes,
-) -> Result<Summary, Error> {
+pub fn add_used(region: &dyn ReadAt, boot: &BootSector, used: &mut UsedBytes) -> Result<Summary, Error> {
     let entries = boot.clusters.saturating_add(FIRST_CLUSTER);
     let needed = entries.saturating_mul(boot.width.bits()).div_ceil(8);
     if needed > boot.table_size {
         return Err(Error::corrupt(
             boot.tables_start,
-            format!(
-                "tables of at least {needed} bytes for {} clusters",
-                boot.clusters
-            ),
+            format!("tables of at least {needed} bytes for {} clusters", boot.clusters),
             format!("{} bytes", boot.table_size),
         ));
     }
@@ -51,9 +44,7 @@ pub fn add_used(
     let mut entry = 0_u64;
     let mut offset = 0_u64;
     while offset < needed {
-        let length = usize::try_from(needed.saturating_sub(offset))
-            .unwrap_or(usize::MAX)
-            .min(WINDOW_BYTES);
+        let length = usize::try_from(needed.saturating_sub(offset)).unwrap_or(usize::MAX).min(WINDOW_BYTES);
         read_windows(region, boot, offset, length, &mut windows)?;
         let count = entries_in(length, boot.width).min(entries.saturating_sub(entry));
         for index in 0..usize::try_from(count).unwrap_or(usize::MAX) {
@@ -93,13 +84,7 @@ fn read_windows(
 }
 
 /// Whether entry `index` of the windows, which is `entry` of the tables, is used in any of them.
-fn visit(
-    windows: &[Vec<u8>],
-    index: usize,
-    entry: u64,
-    width: Width,
-    summary: &mut Summary,
-) -> bool {
+fn visit(windows: &[Vec<u8>], index: usize, entry: u64, width: Width, summary: &mut Summary) -> bool {
     let mut values = windows.iter().map(|window| entry_at(window, index, width));
     let first = values.next().unwrap_or(0);
     let (mut is_used, mut is_bad, mut differs) = (first != 0, first == width.bad(), false);
@@ -136,11 +121,7 @@ pub fn entry_at(window: &[u8], index: usize, width: Width) -> u32 {
     let value = match width {
         Width::Fat12 => {
             let pair = bytes(index.saturating_add(index / 2));
-            if index.is_multiple_of(2) {
-                pair
-            } else {
-                pair >> 4
-            }
+            if index.is_multiple_of(2) { pair } else { pair >> 4 }
         }
         Width::Fat16 => bytes(index.saturating_mul(2)),
         Width::Fat32 => {
@@ -158,18 +139,13 @@ mod tests {
     #[test]
     fn entries_of_12_bits_share_bytes() {
         let window = [0xF8, 0xFF, 0xFF, 0x03, 0x40, 0x00, 0xFF, 0x7F, 0xFF];
-        let entries: Vec<u32> = (0..6)
-            .map(|index| entry_at(&window, index, Width::Fat12))
-            .collect();
+        let entries: Vec<u32> = (0..6).map(|index| entry_at(&window, index, Width::Fat12)).collect();
         assert_eq!(entries, [0xFF8, 0xFFF, 0x003, 0x004, 0xFFF, 0xFF7]);
     }
 
     #[test]
     fn the_upper_bits_of_32_bit_entries_do_not_count() {
-        assert_eq!(
-            entry_at(&[0xF8, 0xFF, 0xFF, 0xFF], 0, Width::Fat32),
-            0x0FFF_FFF8
-        );
+        assert_eq!(entry_at(&[0xF8, 0xFF, 0xFF, 0xFF], 0, Width::Fat32), 0x0FFF_FFF8);
         assert_eq!(entry_at(&[0, 0, 0, 0xF0], 0, Width::Fat32), 0);
     }
 

@@ -1,6 +1,4 @@
-use block::{
-    Extents, Fault, FaultyDisk, InRegion, MemoryDisk, Operation, ReadAt, RegionExtent, WriteAt,
-};
+use block::{Extents, Fault, FaultyDisk, InRegion, MemoryDisk, Operation, ReadAt, RegionExtent, WriteAt};
 use proptest::prelude::*;
 
 use super::boot_sector::tests::sample;
@@ -18,8 +16,7 @@ fn volume() -> MemoryDisk {
     let disk = MemoryDisk::new(SIZE + 512);
     disk.write_at(0, &sample(CLUSTERS)).unwrap();
     for table in [TABLE, TABLE + TABLE_SIZE] {
-        disk.write_at(table, &[0xF8, 0xFF, 0xFF, 0xFF, 3, 0, 4, 0, 0xFF, 0xFF])
-            .unwrap();
+        disk.write_at(table, &[0xF8, 0xFF, 0xFF, 0xFF, 3, 0, 4, 0, 0xFF, 0xFF]).unwrap();
         disk.write_at(table + 2 * 100, &[0xF8, 0xFF]).unwrap();
         disk.write_at(table + 2 * 5001, &[0xFF, 0xFF]).unwrap();
     }
@@ -47,11 +44,7 @@ fn expected() -> Extents<InRegion> {
 }
 
 fn notes(survey: &Survey) -> Vec<(NoteCode, &str)> {
-    survey
-        .notes
-        .iter()
-        .map(|note| (note.code, note.detail.as_str()))
-        .collect()
+    survey.notes.iter().map(|note| (note.code, note.detail.as_str())).collect()
 }
 
 #[test]
@@ -60,10 +53,7 @@ fn used_bytes_are_what_any_table_says() {
     assert_eq!(survey.coverage, Coverage::Used(expected()));
     assert_eq!(notes(&survey), []);
     let file_system = survey.file_system.unwrap();
-    assert_eq!(
-        (file_system.kind.as_str(), file_system.size),
-        ("vfat", SIZE)
-    );
+    assert_eq!((file_system.kind.as_str(), file_system.size), ("vfat", SIZE));
     assert_eq!(file_system.uuid.as_deref(), Some("1234-ABCD"));
     assert_eq!(file_system.label.as_deref(), Some("ROOT LABEL"));
 }
@@ -72,10 +62,7 @@ fn used_bytes_are_what_any_table_says() {
 fn the_label_of_the_boot_sector_is_second_choice() {
     let disk = volume();
     disk.write_at(ROOT + 32, &[0]).unwrap();
-    assert_eq!(
-        survey(&disk).file_system.unwrap().label.as_deref(),
-        Some("BOOT LABEL")
-    );
+    assert_eq!(survey(&disk).file_system.unwrap().label.as_deref(), Some("BOOT LABEL"));
     disk.write_at(0x2B, b"NO NAME    ").unwrap();
     assert_eq!(survey(&disk).file_system.unwrap().label, None);
 }
@@ -86,9 +73,7 @@ fn check_note(position: u64, byte: u8, added: Option<u64>, code: NoteCode, detai
     disk.write_at(position, &[byte]).unwrap();
     let survey = survey(&disk);
     let mut all = expected();
-    added
-        .into_iter()
-        .for_each(|number| all.insert(cluster(number)));
+    added.into_iter().for_each(|number| all.insert(cluster(number)));
     assert_eq!(survey.coverage, Coverage::Used(all));
     assert_eq!(notes(&survey), [(code, detail)]);
 }
@@ -97,13 +82,7 @@ fn check_note(position: u64, byte: u8, added: Option<u64>, code: NoteCode, detai
 fn odd_entries_are_noted() {
     let differ = "the 2 tables differ in 1 entries; clusters used in any of them are saved";
     check_note(TABLE + 2 * 50, 1, Some(50), NoteCode::Errors, differ);
-    check_note(
-        TABLE + TABLE_SIZE + 2 * 50,
-        1,
-        Some(50),
-        NoteCode::Errors,
-        differ,
-    );
+    check_note(TABLE + TABLE_SIZE + 2 * 50, 1, Some(50), NoteCode::Errors, differ);
     // Free in one table only.
     check_note(TABLE + 4, 0, None, NoteCode::Errors, differ);
     let dirty = "not unmounted cleanly (entry 1 of the table 0x7fff)";
@@ -124,10 +103,7 @@ fn bad_clusters_are_used() {
     let mut all = expected();
     all.insert(cluster(60));
     assert_eq!(survey.coverage, Coverage::Used(all));
-    assert_eq!(
-        notes(&survey),
-        [(NoteCode::BadBlocks, "1 clusters are marked as bad")]
-    );
+    assert_eq!(notes(&survey), [(NoteCode::BadBlocks, "1 clusters are marked as bad")]);
 }
 
 fn reason(disk: &dyn ReadAt) -> Reason {
@@ -142,7 +118,8 @@ fn a_table_too_small_for_its_clusters_is_damage() {
     let disk = volume();
     // 19 sectors hold 4864 entries; the sectors of the tables become clusters.
     disk.write_at(0x16, &[19]).unwrap();
-    let detail = "at byte 2048 of the region: expected tables of at least 10006 bytes for 5001 clusters, found 9728 bytes";
+    let detail =
+        "at byte 2048 of the region: expected tables of at least 10006 bytes for 5001 clusters, found 9728 bytes";
     assert_eq!(reason(&disk), Reason::new(ReasonCode::Damaged, detail));
 }
 
@@ -151,10 +128,7 @@ fn a_boot_sector_without_its_table_is_not_fat() {
     for (at, byte) in [(TABLE, 0xF0), (TABLE + 1, 0x7F), (0x15, 0xF9)] {
         let disk = volume();
         disk.write_at(at, &[byte]).unwrap();
-        assert_eq!(
-            reason(&disk),
-            Reason::new(ReasonCode::Unrecognised, "no known file system")
-        );
+        assert_eq!(reason(&disk), Reason::new(ReasonCode::Unrecognised, "no known file system"));
     }
 }
 
@@ -181,11 +155,9 @@ fn volume_32(root_cluster: u32) -> MemoryDisk {
     boot[0x47..0x5A].copy_from_slice(b"NO NAME    FAT32   ");
     disk.write_at(0, &boot).unwrap();
     for table in [32 * 512, (32 + 548) * 512] {
-        disk.write_at(table, &[0xF8, 0xFF, 0xFF, 0x0F, 0xFF, 0xFF, 0xFF, 0x0F])
-            .unwrap();
+        disk.write_at(table, &[0xF8, 0xFF, 0xFF, 0x0F, 0xFF, 0xFF, 0xFF, 0x0F]).unwrap();
         // The upper 4 bits of an entry don't count.
-        disk.write_at(table + 4 * 70_001, &[1, 0, 0, 0xF0, 0, 0, 0, 0xF0])
-            .unwrap();
+        disk.write_at(table + 4 * 70_001, &[1, 0, 0, 0xF0, 0, 0, 0, 0xF0]).unwrap();
         disk.write_at(table + 4 * 60_000, &[0, 0, 0, 0xF0]).unwrap();
     }
     disk
@@ -195,36 +167,20 @@ fn volume_32(root_cluster: u32) -> MemoryDisk {
 fn the_root_directory_of_fat32_is_used_whatever_the_tables_say() {
     let survey = survey(&volume_32(7));
     let data = (32 + 2 * 548) * 512;
-    let sector =
-        |number: u64| RegionExtent::between(data + (number - 2) * 512, data + (number - 1) * 512);
+    let sector = |number: u64| RegionExtent::between(data + (number - 2) * 512, data + (number - 1) * 512);
     let all = [RegionExtent::between(0, data), sector(7), sector(70_001)];
     assert_eq!(survey.coverage, Coverage::Used(all.into_iter().collect()));
-    assert_eq!(
-        survey.file_system.unwrap().uuid.as_deref(),
-        Some("1234-5678")
-    );
+    assert_eq!(survey.file_system.unwrap().uuid.as_deref(), Some("1234-5678"));
     let detail = "at byte 44 of the region: expected a root directory inside 70000 clusters, found cluster 70002";
-    assert_eq!(
-        reason(&volume_32(70_002)),
-        Reason::new(ReasonCode::Damaged, detail)
-    );
+    assert_eq!(reason(&volume_32(70_002)), Reason::new(ReasonCode::Damaged, detail));
     let detail = "at byte 44 of the region: expected a root directory inside 70000 clusters, found cluster 1";
-    assert_eq!(
-        reason(&volume_32(1)),
-        Reason::new(ReasonCode::Damaged, detail)
-    );
+    assert_eq!(reason(&volume_32(1)), Reason::new(ReasonCode::Damaged, detail));
 }
 
 #[test]
 fn whatever_read_fails_nothing_is_taken_for_free() {
     for number in 1.. {
-        let disk = FaultyDisk::new(
-            volume(),
-            Some(Fault {
-                operation: Operation::Read,
-                number,
-            }),
-        );
+        let disk = FaultyDisk::new(volume(), Some(Fault { operation: Operation::Read, number }));
         let survey = survey(&disk);
         if disk.count(Operation::Read) < number {
             assert!(number > 5, "{number}");

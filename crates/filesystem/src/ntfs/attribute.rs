@@ -117,9 +117,7 @@ impl<'a> Attribute<'a> {
             return Err(corrupt("an attribute or the end of attributes", left));
         };
         let length = header.length.get();
-        let split = usize::try_from(length)
-            .ok()
-            .filter(|length| *length >= 24 && length % 8 == 0);
+        let split = usize::try_from(length).ok().filter(|length| *length >= 24 && length % 8 == 0);
         let Some((own, rest)) = split.and_then(|length| bytes.split_at_checked(length)) else {
             let actual = format!("attribute length {length} with {} bytes left", bytes.len());
             return Err(corrupt("an attribute inside its record", actual));
@@ -130,12 +128,8 @@ impl<'a> Attribute<'a> {
             0 => Some(&[][..]),
             _ => own.get(name_offset..name_offset.saturating_add(name_bytes)),
         };
-        let name = name.ok_or_else(|| {
-            corrupt(
-                "a name inside its attribute",
-                format!("{name_bytes} bytes at {name_offset}"),
-            )
-        })?;
+        let name =
+            name.ok_or_else(|| corrupt("a name inside its attribute", format!("{name_bytes} bytes at {name_offset}")))?;
         let content = match header.non_resident {
             0 => Content::Resident(resident(own, position)?),
             _ => Content::NonResident(non_resident(own, position)?),
@@ -153,13 +147,8 @@ impl<'a> Attribute<'a> {
 
 fn resident(own: &[u8], position: u64) -> Result<&[u8], Error> {
     let raw = RawResident::ref_from_prefix(own).ok().map(|(raw, _)| raw);
-    let range = raw
-        .map(|raw| (raw.value_offset.get(), raw.value_length.get()))
-        .unwrap_or_default();
-    let (start, length) = (
-        usize::from(range.0),
-        usize::try_from(range.1).unwrap_or(usize::MAX),
-    );
+    let range = raw.map(|raw| (raw.value_offset.get(), raw.value_length.get())).unwrap_or_default();
+    let (start, length) = (usize::from(range.0), usize::try_from(range.1).unwrap_or(usize::MAX));
     own.get(start..start.saturating_add(length)).ok_or_else(|| {
         let actual = format!("{length} bytes at {start} of {}", own.len());
         Error::corrupt(position, "a value inside its attribute", actual)
@@ -169,33 +158,19 @@ fn resident(own: &[u8], position: u64) -> Result<&[u8], Error> {
 fn non_resident(own: &[u8], position: u64) -> Result<Piece<'_>, Error> {
     let Ok((raw, _)) = RawNonResident::ref_from_prefix(own) else {
         let actual = format!("{} bytes", own.len());
-        return Err(Error::corrupt(
-            position,
-            "a non-resident attribute of 64 bytes",
-            actual,
-        ));
+        return Err(Error::corrupt(position, "a non-resident attribute of 64 bytes", actual));
     };
     let offset = raw.mapping_pairs_offset.get();
     let mapping_pairs = own
         .get(usize::from(offset)..)
         .filter(|_| offset >= 64)
-        .ok_or_else(|| {
-            Error::corrupt(
-                position,
-                "mapping pairs inside their attribute",
-                format!("offset {offset}"),
-            )
-        })?;
+        .ok_or_else(|| Error::corrupt(position, "mapping pairs inside their attribute", format!("offset {offset}")))?;
     let (lowest_vcn, highest_vcn) = (raw.lowest_vcn.get(), raw.highest_vcn.get());
     // An attribute without a cluster has -1 as its highest.
     let end_vcn = highest_vcn.wrapping_add(1);
     if end_vcn < lowest_vcn {
         let actual = format!("{lowest_vcn} to {highest_vcn}");
-        return Err(Error::corrupt(
-            position,
-            "ascending cluster numbers",
-            actual,
-        ));
+        return Err(Error::corrupt(position, "ascending cluster numbers", actual));
     }
     Ok(Piece {
         lowest_vcn,

@@ -42,25 +42,14 @@ pub fn entries(list: &[u8], kind: Kind, name: &str, position: u64) -> Result<Vec
     while !rest.is_empty() {
         let corrupt = || {
             let at = list.len().saturating_sub(rest.len());
-            Error::corrupt(
-                position,
-                "an entry of an attribute list",
-                format!("damage at byte {at} of it"),
-            )
+            Error::corrupt(position, "an entry of an attribute list", format!("damage at byte {at} of it"))
         };
         let (raw, _) = RawEntry::ref_from_prefix(rest).map_err(|_| corrupt())?;
         let length = usize::from(raw.length.get());
-        let (own, tail) = rest
-            .split_at_checked(length)
-            .filter(|_| length >= 26)
-            .ok_or_else(corrupt)?;
+        let (own, tail) = rest.split_at_checked(length).filter(|_| length >= 26).ok_or_else(corrupt)?;
         let start = usize::from(raw.name_offset);
         let end = start.saturating_add(usize::from(raw.name_length).saturating_mul(2));
-        let own_name = if raw.name_length == 0 {
-            Some(&[][..])
-        } else {
-            own.get(start..end)
-        };
+        let own_name = if raw.name_length == 0 { Some(&[][..]) } else { own.get(start..end) };
         if raw.r#type.get() == kind.0 && is_name(own_name.ok_or_else(corrupt)?, name) {
             found.push(Entry {
                 lowest_vcn: raw.lowest_vcn.get(),

@@ -12,18 +12,12 @@ pub fn add_used(volume: &Volume<'_>, bitmap: &Stream, used: &mut UsedBytes) -> R
     let clusters = volume.boot().clusters;
     let bitmap_bytes = clusters.div_ceil(8);
     bitmap.check_written(bitmap_bytes, volume.boot(), "$Bitmap")?;
-    let mut runs = SetRuns {
-        volume,
-        used,
-        start: None,
-    };
+    let mut runs = SetRuns { volume, used, start: None };
     let mut window = vec![0; WINDOW_BYTES];
     let mut offset = 0_u64;
     while offset < bitmap_bytes {
         let length = usize::try_from(bitmap_bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let part = window
-            .get_mut(..length.min(WINDOW_BYTES))
-            .unwrap_or_default();
+        let part = window.get_mut(..length.min(WINDOW_BYTES)).unwrap_or_default();
         volume.read(bitmap, offset, part)?;
         for word in part.chunks(8) {
             runs.visit_word(word, offset.saturating_mul(8), clusters);
@@ -74,8 +68,7 @@ impl SetRuns<'_, '_> {
     fn end_at(&mut self, cluster: u64) {
         if let Some(start) = self.start.take() {
             let count = cluster.saturating_sub(start);
-            self.used
-                .add_blocks(start, count, self.volume.boot().cluster_size);
+            self.used.add_blocks(start, count, self.volume.boot().cluster_size);
         }
     }
 }

@@ -78,10 +78,7 @@ impl FileRecord {
         let attributes_offset = usize::from(raw.attrs_offset.get());
         if in_use > bytes.len() || attributes_offset < 0x28 || attributes_offset >= in_use {
             let actual = format!("{in_use} bytes with attributes at {attributes_offset}");
-            return Err(corrupt(
-                &format!("of at most {} bytes", bytes.len()),
-                actual,
-            ));
+            return Err(corrupt(&format!("of at most {} bytes", bytes.len()), actual));
         }
         let (sequence, base) = (raw.sequence_number.get(), raw.base_mft_record.get());
         bytes.truncate(in_use);
@@ -117,9 +114,5 @@ impl FileRecord {
 /// Whether UTF-16 bytes spell `name`.
 pub fn is_name(utf16: &[u8], name: &str) -> bool {
     let (units, odd) = utf16.as_chunks::<2>();
-    odd.is_empty()
-        && units
-            .iter()
-            .map(|unit| u16::from_le_bytes(*unit))
-            .eq(name.encode_utf16())
+    odd.is_empty() && units.iter().map(|unit| u16::from_le_bytes(*unit)).eq(name.encode_utf16())
 }

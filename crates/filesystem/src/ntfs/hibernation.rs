@@ -24,10 +24,7 @@ pub fn check_awake(volume: &Volume<'_>) -> Result<(), Error> {
     let data = volume.required_attribute(&file, Kind::DATA, "")?;
     if data.size() < HEAD_BYTES {
         // What Windows leaves on the other volumes of a suspended system.
-        return Err(Error::Hibernated(format!(
-            "{FILE_NAME} has only {} bytes",
-            data.size()
-        )));
+        return Err(Error::Hibernated(format!("{FILE_NAME} has only {} bytes", data.size())));
     }
     let mut head = [0; 4096];
     volume.read(&data, 0, &mut head)?;
@@ -35,8 +32,5 @@ pub fn check_awake(volume: &Volume<'_>) -> Result<(), Error> {
         return Ok(());
     }
     let signature = head.first_chunk::<4>().copied().unwrap_or_default();
-    Err(Error::Hibernated(format!(
-        "{FILE_NAME} starts with \"{}\"",
-        signature.escape_ascii()
-    )))
+    Err(Error::Hibernated(format!("{FILE_NAME} starts with \"{}\"", signature.escape_ascii())))
 }

@@ -75,11 +75,7 @@ const NAME_AT: usize = 0x42;
 ///
 /// # Errors
 /// `Corrupt` where any node is damaged, `Unsupported` where there are too many.
-pub fn find_file(
-    volume: &Volume<'_>,
-    directory: &FileRecord,
-    wanted: &str,
-) -> Result<Option<FileReference>, Error> {
+pub fn find_file(volume: &Volume<'_>, directory: &FileRecord, wanted: &str) -> Result<Option<FileReference>, Error> {
     let root = volume.required_attribute(directory, Kind::INDEX_ROOT, NAME)?;
     let root = volume.read_all(&root, ROOT_BYTES_LIMIT)?;
     let block_size = block_size(&root, directory.position)?;
@@ -96,11 +92,7 @@ pub fn find_file(
     while let Some(vcn) = below.pop() {
         if !visited.insert(vcn) {
             let expected = "a directory whose nodes form a tree";
-            return Err(Error::corrupt(
-                directory.position,
-                expected,
-                format!("block {vcn} twice"),
-            ));
+            return Err(Error::corrupt(directory.position, expected, format!("block {vcn} twice")));
         }
         if visited.len().saturating_add(below.len()) > BLOCKS_LIMIT {
             let detail = format!("a root directory of more than {BLOCKS_LIMIT} index blocks");
@@ -124,74 +116,42 @@ fn block_size(root: &[u8], position: u64) -> Result<u32, Error> {
     Err(Error::corrupt(position, expected, format!("{size} bytes")))
 }
 
-fn read_block(
-    volume: &Volume<'_>,
-    blocks: &Stream,
-    vcn: u64,
-    size: u32,
-) -> Result<(Vec<u8>, u64), Error> {
+fn read_block(volume: &Volume<'_>, blocks: &Stream, vcn: u64, size: u32) -> Result<(Vec<u8>, u64), Error> {
     // Blocks smaller than a cluster are counted in units of 512 bytes.
     let cluster_size = volume.boot().cluster_size;
-    let unit = if cluster_size <= size {
-        cluster_size
-    } else {
-        512
-    };
+    let unit = if cluster_size <= size { cluster_size } else { 512 };
     let offset = vcn.saturating_mul(u64::from(unit));
     let mut block = vec![0; index(size)];
     volume.read(blocks, offset, &mut block)?;
     let position = blocks.locate(volume.boot(), offset)?.0.unwrap_or(0);
     update_sequence::restore(&mut block, *b"INDX", position)?;
-    let own =
-        RawIndexBlock::ref_from_prefix(&block).map_or(0, |(raw, _)| raw.index_block_vcn.get());
+    let own = RawIndexBlock::ref_from_prefix(&block).map_or(0, |(raw, _)| raw.index_block_vcn.get());
     if own != vcn {
-        return Err(Error::corrupt(
-            position,
-            format!("index block {vcn}"),
-            format!("block {own}"),
-        ));
+        return Err(Error::corrupt(position, format!("index block {vcn}"), format!("block {own}")));
     }
     Ok((block, position))
 }
 
 /// Looks at the entries of one node, which starts with its index header, and adds the nodes below it
 /// to `below`.
-fn search_node(
-    node: &[u8],
-    wanted: &str,
-    position: u64,
-    below: &mut Vec<u64>,
-) -> Result<Option<FileReference>, Error> {
+fn search_node(node: &[u8], wanted: &str, position: u64, below: &mut Vec<u64>) -> Result<Option<FileReference>, Error> {
     let corrupt = |actual: String| Error::corrupt(position, "a directory node", actual);
-    let (raw, _) =
-        RawIndexHeader::ref_from_prefix(node).map_err(|_| corrupt("no header".to_owned()))?;
-    let (start, end) = (
-        index(raw.entries_offset.get()),
-        index(raw.index_length.get()),
-    );
-    let entries = node.get(start..end).ok_or_else(|| {
-        corrupt(format!(
-            "entries from {start} to {end} in {} bytes",
-            node.len()
-        ))
-    })?;
+    let (raw, _) = RawIndexHeader::ref_from_prefix(node).map_err(|_| corrupt("no header".to_owned()))?;
+    let (start, end) = (index(raw.entries_offset.get()), index(raw.index_length.get()));
+    let entries = node
+        .get(start..end)
+        .ok_or_else(|| corrupt(format!("entries from {start} to {end} in {} bytes", node.len())))?;
     let mut rest = entries;
     loop {
         let at = entries.len().saturating_sub(rest.len());
         let (raw, _) = RawIndexEntry::ref_from_prefix(rest)
             .map_err(|_| corrupt(format!("no last entry in {} bytes", entries.len())))?;
         let length = usize::from(raw.length.get());
-        let own = rest
-            .split_at_checked(length)
-            .filter(|_| length >= ENTRY_HEADER_BYTES && length % 8 == 0);
-        let (own, tail) =
-            own.ok_or_else(|| corrupt(format!("an entry of {length} bytes at {at}")))?;
+        let own = rest.split_at_checked(length).filter(|_| length >= ENTRY_HEADER_BYTES && length % 8 == 0);
+        let (own, tail) = own.ok_or_else(|| corrupt(format!("an entry of {length} bytes at {at}")))?;
         if raw.ie_flags.get() & HAS_NODE_BELOW != 0 {
-            let vcn_at = length
-                .checked_sub(8)
-                .filter(|vcn_at| *vcn_at >= ENTRY_HEADER_BYTES);
-            let vcn_at =
-                vcn_at.ok_or_else(|| corrupt(format!("an entry without its node at {at}")))?;
+            let vcn_at = length.checked_sub(8).filter(|vcn_at| *vcn_at >= ENTRY_HEADER_BYTES);
+            let vcn_at = vcn_at.ok_or_else(|| corrupt(format!("an entry without its node at {at}")))?;
             below.push(u64_at(own, vcn_at));
         }
         if raw.ie_flags.get() & IS_LAST != 0 {
@@ -267,10 +227,7 @@ mod tests {
         let found = search_node(&sample(), "hiberfil.sys", 0, &mut below).unwrap();
         assert_eq!(found, Some(FileReference(31)));
         below.clear();
-        assert_eq!(
-            search_node(&sample(), "hiberfil.sy", 0, &mut below).unwrap(),
-            None
-        );
+        assert_eq!(search_node(&sample(), "hiberfil.sy", 0, &mut below).unwrap(), None);
         assert_eq!(below, [7, 9]);
     }
 
@@ -279,26 +236,17 @@ mod tests {
         let mut bytes = sample();
         bytes[at] = value;
         let error = search_node(&bytes, "absent", 512, &mut Vec::new()).unwrap_err();
-        let expected =
-            format!("at byte 512 of the region: expected a directory node, found {expected}");
+        let expected = format!("at byte 512 of the region: expected a directory node, found {expected}");
         assert_eq!(error.to_string(), expected);
     }
 
     #[test]
     fn damaged_nodes_are_damage() {
         let length = sample().len();
-        check_error(
-            5,
-            0xFF,
-            &format!("entries from 16 to {} in {length} bytes", 0xFF00),
-        );
+        check_error(5, 0xFF, &format!("entries from 16 to {} in {length} bytes", 0xFF00));
         check_error(16 + 8, 0, "an entry of 0 bytes at 0");
         check_error(16 + 9, 1, &format!("an entry of {} bytes at 0", 256 + 96));
         check_error(16 + 11, 1, "an entry without a name at 0");
-        check_error(
-            length - 12,
-            HAS_NODE_BELOW as u8,
-            "an entry without a name at 216",
-        );
+        check_error(length - 12, HAS_NODE_BELOW as u8, "an entry without a name at 216");
     }
 }

@@ -65,9 +65,7 @@ struct RestartPage {
 pub fn check_clean(volume: &Volume<'_>, log: &Stream) -> Result<(), Error> {
     let size = log.size().min(LARGEST_LOG);
     if size < SMALLEST_LOG {
-        return Err(Error::NotClean(format!(
-            "$LogFile of {size} bytes is too small to be one"
-        )));
+        return Err(Error::NotClean(format!("$LogFile of {size} bytes is too small to be one")));
     }
     let mut pages: Vec<RestartPage> = Vec::new();
     let mut is_empty = true;
@@ -104,14 +102,10 @@ pub fn check_clean(volume: &Volume<'_>, log: &Stream) -> Result<(), Error> {
 fn judge(pages: &[RestartPage]) -> Result<(), Error> {
     // The first of two equal pages, as the more recent one.
     let Some(page) = pages.iter().rev().max_by_key(|page| page.lsn) else {
-        return Err(Error::NotClean(
-            "$LogFile has no restart page and is not empty".to_owned(),
-        ));
+        return Err(Error::NotClean("$LogFile has no restart page and is not empty".to_owned()));
     };
     if page.clients_in_use && !page.marked_clean {
-        return Err(Error::NotClean(
-            "$LogFile is open: the volume was not unmounted".to_owned(),
-        ));
+        return Err(Error::NotClean("$LogFile is open: the volume was not unmounted".to_owned()));
     }
     match page.version {
         (1, 1) => Ok(()),
@@ -125,20 +119,14 @@ fn judge(pages: &[RestartPage]) -> Result<(), Error> {
 }
 
 fn page_size(start: u64, block: &[u8; 512]) -> Result<u32, Error> {
-    let size =
-        RawRestartPage::ref_from_prefix(block).map_or(0, |(raw, _)| raw.system_page_size.get());
+    let size = RawRestartPage::ref_from_prefix(block).map_or(0, |(raw, _)| raw.system_page_size.get());
     if size.is_power_of_two() && (512..=PAGE_SIZE_LIMIT).contains(&size) {
         return Ok(size);
     }
     Err(damaged_page(start, &format!("page size {size}")))
 }
 
-fn read_page(
-    volume: &Volume<'_>,
-    log: &Stream,
-    start: u64,
-    size: u32,
-) -> Result<RestartPage, Error> {
+fn read_page(volume: &Volume<'_>, log: &Stream, start: u64, size: u32) -> Result<RestartPage, Error> {
     let mut page = vec![0; index(size)];
     volume.read(log, start, &mut page)?;
     parse_page(&mut page).map_err(|what| damaged_page(start, &what))
@@ -152,20 +140,14 @@ fn damaged_page(start: u64, what: &str) -> Error {
 fn parse_page(page: &mut [u8]) -> Result<RestartPage, String> {
     let is_chkdsk = page.starts_with(b"CHKD");
     let has_sequence = |raw: &RawRestartPage| raw.usa_count.get() != 0;
-    let raw = RawRestartPage::ref_from_prefix(page)
-        .map_err(|_| "no header".to_owned())?
-        .0;
+    let raw = RawRestartPage::ref_from_prefix(page).map_err(|_| "no header".to_owned())?.0;
     // chkdsk leaves its pages without an update sequence.
     if !is_chkdsk || has_sequence(raw) {
         update_sequence::restore_blocks(page, 0).map_err(|error| error.to_string())?;
     }
-    let raw = RawRestartPage::ref_from_prefix(page)
-        .map_err(|_| "no header".to_owned())?
-        .0;
+    let raw = RawRestartPage::ref_from_prefix(page).map_err(|_| "no header".to_owned())?.0;
     let offset = raw.restart_area_offset.get();
-    let area = page
-        .get(usize::from(offset)..)
-        .filter(|_| offset % 8 == 0 && offset >= 30);
+    let area = page.get(usize::from(offset)..).filter(|_| offset % 8 == 0 && offset >= 30);
     let area = area.and_then(|area| RawRestartArea::ref_from_prefix(area).ok());
     let (area, _) = area.ok_or_else(|| format!("restart area at {offset}"))?;
     let (clients, in_use) = (area.log_clients.get(), area.client_in_use_list.get());
@@ -175,11 +157,7 @@ fn parse_page(page: &mut [u8]) -> Result<RestartPage, String> {
         }
     }
     Ok(RestartPage {
-        lsn: if is_chkdsk {
-            raw.chkdsk_lsn.get()
-        } else {
-            area.current_lsn.get()
-        },
+        lsn: if is_chkdsk { raw.chkdsk_lsn.get() } else { area.current_lsn.get() },
         version: (raw.major_ver.get(), raw.minor_ver.get()),
         clients_in_use: in_use != NO_CLIENT,
         marked_clean: area.flags.get() & RESTART_VOLUME_IS_CLEAN != 0,
@@ -204,31 +182,16 @@ mod tests {
         page
     }
 
-    const CLEAN: RestartPage = RestartPage {
-        lsn: 42,
-        version: (1, 1),
-        clients_in_use: true,
-        marked_clean: true,
-    };
+    const CLEAN: RestartPage = RestartPage { lsn: 42, version: (1, 1), clients_in_use: true, marked_clean: true };
 
     #[test]
     fn a_restart_page_says_whether_the_journal_is_open() {
         assert_eq!(parse_page(&mut sample()), Ok(CLEAN));
         let mut page = sample();
         page[0x30 + 14] = 0;
-        assert_eq!(
-            parse_page(&mut page),
-            Ok(RestartPage {
-                marked_clean: false,
-                ..CLEAN
-            })
-        );
+        assert_eq!(parse_page(&mut page), Ok(RestartPage { marked_clean: false, ..CLEAN }));
         page[0x30 + 12..0x30 + 14].fill(0xFF);
-        let closed = RestartPage {
-            clients_in_use: false,
-            marked_clean: false,
-            ..CLEAN
-        };
+        let closed = RestartPage { clients_in_use: false, marked_clean: false, ..CLEAN };
         assert_eq!(parse_page(&mut page), Ok(closed));
         assert!(judge(&[closed]).is_ok());
     }
@@ -254,18 +217,12 @@ mod tests {
 
     #[track_caller]
     fn check_judgement(pages: &[RestartPage], expected: Option<&str>) {
-        assert_eq!(
-            judge(pages).err().map(|error| error.to_string()).as_deref(),
-            expected
-        );
+        assert_eq!(judge(pages).err().map(|error| error.to_string()).as_deref(), expected);
     }
 
     #[test]
     fn the_more_recent_page_decides() {
-        let open = RestartPage {
-            marked_clean: false,
-            ..CLEAN
-        };
+        let open = RestartPage { marked_clean: false, ..CLEAN };
         let not_unmounted = Some("$LogFile is open: the volume was not unmounted");
         check_judgement(&[CLEAN, open], None);
         check_judgement(&[open, CLEAN], not_unmounted);
@@ -278,19 +235,7 @@ mod tests {
     #[test]
     fn versions_other_than_1_1_are_not_trusted() {
         let detail = "$LogFile of version 2.0: Windows keeps metadata in its cache (fast startup) or was switched off";
-        check_judgement(
-            &[RestartPage {
-                version: (2, 0),
-                ..CLEAN
-            }],
-            Some(detail),
-        );
-        check_judgement(
-            &[RestartPage {
-                version: (3, 0),
-                ..CLEAN
-            }],
-            Some("$LogFile of version 3.0"),
-        );
+        check_judgement(&[RestartPage { version: (2, 0), ..CLEAN }], Some(detail));
+        check_judgement(&[RestartPage { version: (3, 0), ..CLEAN }], Some("$LogFile of version 3.0"));
     }
 }

@@ -37,8 +37,7 @@ pub fn recognise(region: &dyn ReadAt) -> Result<Option<FileSystem>, Error> {
         return Ok(None);
     };
     // A damaged volume is still one; `coverage` says what is wrong with it.
-    let label =
-        Volume::open(region, boot.clone()).and_then(|volume| volume_information::label(&volume));
+    let label = Volume::open(region, boot.clone()).and_then(|volume| volume_information::label(&volume));
     Ok(Some(FileSystem {
         kind: "ntfs".to_owned(),
         uuid: Some(format!("{:016X}", boot.serial)),
@@ -50,8 +49,7 @@ pub fn recognise(region: &dyn ReadAt) -> Result<Option<FileSystem>, Error> {
 
 /// The used bytes of the volume.
 pub fn coverage(region: &dyn ReadAt, notes: &mut Vec<Note>) -> Result<UsedBytes, Error> {
-    let boot =
-        BootSector::read(region)?.ok_or_else(|| Error::corrupt(3, "\"NTFS    \"", "none"))?;
+    let boot = BootSector::read(region)?.ok_or_else(|| Error::corrupt(3, "\"NTFS    \"", "none"))?;
     let volume = Volume::open(region, boot)?;
     hibernation::check_awake(&volume)?;
     volume_information::check_clean(&volume)?;
@@ -65,9 +63,7 @@ pub fn coverage(region: &dyn ReadAt, notes: &mut Vec<Note>) -> Result<UsedBytes,
     bitmap::add_used(&volume, &bitmap, &mut used)?;
     notes.extend(bad_clusters(&volume));
 
-    let mut system = log
-        .extents(volume.boot())
-        .union(&bitmap.extents(volume.boot()));
+    let mut system = log.extents(volume.boot()).union(&bitmap.extents(volume.boot()));
     for number in [system_file::MFT_MIRROR, system_file::BOOT] {
         let record = volume.record(number)?;
         let data = volume.required_attribute(&record, Kind::DATA, "")?;
@@ -91,10 +87,7 @@ fn add_system_files(
     let freed = system.difference(&by_bitmap).total_bytes();
     if freed > 0 {
         let detail = format!("$Bitmap counts {freed} bytes of system files as free");
-        notes.push(Note {
-            code: NoteCode::Errors,
-            detail,
-        });
+        notes.push(Note { code: NoteCode::Errors, detail });
     }
     // Sectors at the end that don't fill a cluster have no bit.
     let whole_clusters = boot.cluster_extent(boot.clusters, 0).start();
@@ -114,16 +107,10 @@ fn bad_clusters(volume: &Volume<'_>) -> Option<Note> {
     let (code, detail) = match counted {
         Ok(Some(bad)) => match bad.extents(volume.boot()).total_bytes() {
             0 => return None,
-            bytes => (
-                NoteCode::BadBlocks,
-                format!("$BadClus lists {bytes} bytes that can't be used"),
-            ),
+            bytes => (NoteCode::BadBlocks, format!("$BadClus lists {bytes} bytes that can't be used")),
         },
         Ok(None) => return None,
-        Err(error) => (
-            NoteCode::Errors,
-            format!("the list of bad clusters can't be read: {error}"),
-        ),
+        Err(error) => (NoteCode::Errors, format!("the list of bad clusters can't be read: {error}")),
     };
     Some(Note { code, detail })
 }

@@ -31,13 +31,7 @@ impl Run {
 ///
 /// # Errors
 /// `Corrupt` where a run leaves the volume or the pairs don't end; `Unsupported` past [`RUNS_LIMIT`].
-pub fn unpack(
-    pairs: &[u8],
-    mut vcn: u64,
-    clusters: u64,
-    position: u64,
-    runs: &mut Vec<Run>,
-) -> Result<u64, Error> {
+pub fn unpack(pairs: &[u8], mut vcn: u64, clusters: u64, position: u64, runs: &mut Vec<Run>) -> Result<u64, Error> {
     let corrupt = |actual: String| Error::corrupt(position, "mapping pairs", actual);
     let mut rest = pairs;
     let mut lcn = 0_i64;
@@ -50,8 +44,7 @@ pub fn unpack(
         }
         let (length_bytes, lcn_bytes) = (usize::from(header & 15), usize::from(header >> 4));
         let pair = tail.split_at_checked(length_bytes);
-        let pair =
-            pair.and_then(|(length, tail)| Some((length, tail.split_at_checked(lcn_bytes)?)));
+        let pair = pair.and_then(|(length, tail)| Some((length, tail.split_at_checked(lcn_bytes)?)));
         let Some((length, (delta, tail))) = pair else {
             return Err(corrupt("a pair past the end of the attribute".to_owned()));
         };
@@ -62,29 +55,18 @@ pub fn unpack(
         let place = if lcn_bytes == 0 {
             None
         } else {
-            lcn = signed(delta)
-                .and_then(|delta| lcn.checked_add(delta))
-                .unwrap_or(-1);
-            let first = u64::try_from(lcn)
-                .ok()
-                .filter(|first| first.checked_add(length).is_some_and(|end| end <= clusters));
+            lcn = signed(delta).and_then(|delta| lcn.checked_add(delta)).unwrap_or(-1);
+            let first =
+                u64::try_from(lcn).ok().filter(|first| first.checked_add(length).is_some_and(|end| end <= clusters));
             let Some(first) = first else {
-                return Err(corrupt(format!(
-                    "{length} clusters at {lcn} of a volume of {clusters}"
-                )));
+                return Err(corrupt(format!("{length} clusters at {lcn} of a volume of {clusters}")));
             };
             Some(first)
         };
         if runs.len() >= RUNS_LIMIT {
-            return Err(Error::Unsupported(format!(
-                "an attribute of more than {RUNS_LIMIT} runs"
-            )));
+            return Err(Error::Unsupported(format!("an attribute of more than {RUNS_LIMIT} runs")));
         }
-        runs.push(Run {
-            vcn,
-            length,
-            lcn: place,
-        });
+        runs.push(Run { vcn, length, lcn: place });
         vcn = vcn
             .checked_add(length)
             .filter(|end| *end <= u64::MAX >> 1)
@@ -113,25 +95,17 @@ mod tests {
 
     #[test]
     fn runs_go_forward_backward_and_through_holes() {
-        let pairs = [
-            0x21, 0x10, 0x00, 0x10, 0x01, 0x05, 0x11, 0x02, 0xF0, 0x12, 0x00, 0x01, 0x7F, 0,
-        ];
+        let pairs = [0x21, 0x10, 0x00, 0x10, 0x01, 0x05, 0x11, 0x02, 0xF0, 0x12, 0x00, 0x01, 0x7F, 0];
         let run = |vcn, length, lcn| Run { vcn, length, lcn };
         assert_eq!(
             unpacked(&pairs).unwrap(),
-            [
-                run(10, 16, Some(0x1000)),
-                run(26, 5, None),
-                run(31, 2, Some(0xFF0)),
-                run(33, 256, Some(0x106F)),
-            ]
+            [run(10, 16, Some(0x1000)), run(26, 5, None), run(31, 2, Some(0xFF0)), run(33, 256, Some(0x106F)),]
         );
     }
 
     #[track_caller]
     fn check_error(pairs: &[u8], expected: &str) {
-        let expected =
-            format!("at byte 64 of the region: expected mapping pairs, found {expected}");
+        let expected = format!("at byte 64 of the region: expected mapping pairs, found {expected}");
         assert_eq!(unpacked(pairs).unwrap_err(), expected);
     }
 
@@ -147,10 +121,7 @@ mod tests {
             &[0x21, 2, 0xFF, 0x7F, 0x21, 2, 0xFF, 0x7F, 0x11, 2, 1, 0],
             "2 clusters at 65535 of a volume of 65536",
         );
-        check_error(
-            &[0x0F, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-            "a run without a length at cluster 10",
-        );
+        check_error(&[0x0F, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "a run without a length at cluster 10");
         check_error(
             &[0x08, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F, 0],
             "a run of 9223372036854775807 clusters",

@@ -27,11 +27,7 @@ pub const FILE: [u64; 2] = [1600, 1601];
 /// Where file record `number` lies.
 pub fn record_at(number: u64) -> u64 {
     let vcn = number * 2;
-    let lcn = if vcn < 24 {
-        MFT + vcn
-    } else {
-        MFT_SECOND + vcn - 24
-    };
+    let lcn = if vcn < 24 { MFT + vcn } else { MFT_SECOND + vcn - 24 };
     lcn * CLUSTER
 }
 
@@ -58,10 +54,7 @@ pub fn volume() -> MemoryDisk {
     let disk = MemoryDisk::new(REGION);
     let put = |position: u64, bytes: &[u8]| disk.write_at(position, bytes).unwrap();
     put(0, &boot_sector());
-    put(
-        LOG * CLUSTER,
-        &vec![0xFF; (LOG_CLUSTERS * CLUSTER) as usize],
-    );
+    put(LOG * CLUSTER, &vec![0xFF; (LOG_CLUSTERS * CLUSTER) as usize]);
     let mut bitmap = vec![0_u8; 256];
     for cluster in used_clusters().into_iter().flatten() {
         bitmap[cluster as usize / 8] |= 1 << (cluster % 8);
@@ -89,8 +82,7 @@ fn boot_sector() -> Vec<u8> {
 }
 
 fn records() -> Vec<(u64, Vec<Vec<u8>>)> {
-    let data =
-        |instance, runs: &[(u64, u64)], size| non_resident(0x80, "", instance, 0, runs, size);
+    let data = |instance, runs: &[(u64, u64)], size| non_resident(0x80, "", instance, 0, runs, size);
     let mft = non_resident(0x80, "", 1, 0, &[(MFT, 24)], 16 * 1024);
     let mut mft_second = non_resident(0x80, "", 4, 24, &[(MFT_SECOND, 8)], 0);
     mft_second[0x28..0x40].fill(0);
@@ -98,14 +90,7 @@ fn records() -> Vec<(u64, Vec<Vec<u8>>)> {
     let bitmap = data(3, &[(BITMAP[0], 1)], 1024);
     let bitmap_second = non_resident(0x80, "", 7, 1, &[(BITMAP[1], 1)], 0);
     let list_of_bitmap = non_resident(0x20, "", 2, 0, &[(LIST, 1)], 64);
-    let bad = non_resident(
-        0x80,
-        "$Bad",
-        2,
-        0,
-        &[(0, 1900), (BAD, 1), (0, 147)],
-        CLUSTERS * CLUSTER,
-    );
+    let bad = non_resident(0x80, "$Bad", 2, 0, &[(0, 1900), (BAD, 1), (0, 147)], CLUSTERS * CLUSTER);
     let mut information = vec![0; 12];
     information[8] = 3;
     let mut root = vec![0x30, 0, 0, 0, 1, 0, 0, 0, 0, 16, 0, 0, 8, 0, 0, 0];
@@ -113,24 +98,9 @@ fn records() -> Vec<(u64, Vec<Vec<u8>>)> {
     vec![
         (0, vec![resident(0x20, "", 0, &list), mft]),
         (1, vec![data(1, &[(MIRROR, 8)], 4096)]),
-        (
-            2,
-            vec![data(1, &[(LOG, LOG_CLUSTERS)], LOG_CLUSTERS * CLUSTER)],
-        ),
-        (
-            3,
-            vec![
-                resident(0x60, "", 1, &utf16("Sample ")),
-                resident(0x70, "", 2, &information),
-            ],
-        ),
-        (
-            5,
-            vec![
-                resident(0x90, "$I30", 1, &root),
-                non_resident(0xA0, "$I30", 2, 0, &[(INDEX, 8)], 4096),
-            ],
-        ),
+        (2, vec![data(1, &[(LOG, LOG_CLUSTERS)], LOG_CLUSTERS * CLUSTER)]),
+        (3, vec![resident(0x60, "", 1, &utf16("Sample ")), resident(0x70, "", 2, &information)]),
+        (5, vec![resident(0x90, "$I30", 1, &root), non_resident(0xA0, "$I30", 2, 0, &[(INDEX, 8)], 4096)]),
         (6, vec![list_of_bitmap, bitmap]),
         (7, vec![data(1, &[(0, 16)], 8192)]),
         (8, vec![resident(0x80, "", 1, &[]), bad]),
@@ -172,23 +142,12 @@ fn resident(kind: u8, name: &str, instance: u8, value: &[u8]) -> Vec<u8> {
 }
 
 /// Runs as first cluster (0 for a hole) and length.
-fn non_resident(
-    kind: u8,
-    name: &str,
-    instance: u8,
-    vcn: u64,
-    runs: &[(u64, u64)],
-    size: u64,
-) -> Vec<u8> {
+fn non_resident(kind: u8, name: &str, instance: u8, vcn: u64, runs: &[(u64, u64)], size: u64) -> Vec<u8> {
     let name = utf16(name);
     let mut pairs = Vec::new();
     let mut last = 0;
     for (lcn, length) in runs {
-        pairs.push(if *lcn == 0 && runs.len() > 1 {
-            0x02
-        } else {
-            0x22
-        });
+        pairs.push(if *lcn == 0 && runs.len() > 1 { 0x02 } else { 0x22 });
         pairs.extend(&length.to_le_bytes()[..2]);
         if pairs[pairs.len() - 3] == 0x22 {
             pairs.extend(&(*lcn as i16 - last).to_le_bytes());
@@ -274,10 +233,7 @@ fn index_node(entries_at: usize, entries: &[Vec<u8>]) -> Vec<u8> {
 fn index_block() -> Vec<u8> {
     let mut block = b"INDX\x28\0\x09\0".to_vec();
     block.resize(24, 0);
-    let entries = [
-        index_entry(13 | 1 << 48, "HIBERFIL.SYS", 0, None),
-        index_entry(0, "", 2, None),
-    ];
+    let entries = [index_entry(13 | 1 << 48, "HIBERFIL.SYS", 0, None), index_entry(0, "", 2, None)];
     block.extend(index_node(0x28, &entries));
     block.resize(4096, 0);
     protect(&mut block, 0x28);

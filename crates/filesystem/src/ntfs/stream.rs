@@ -25,12 +25,7 @@ impl Stream {
     ///
     /// # Errors
     /// `Corrupt` where the piece does not continue the ones before.
-    pub fn push(
-        &mut self,
-        attribute: &Attribute<'_>,
-        boot: &BootSector,
-        position: u64,
-    ) -> Result<(), Error> {
+    pub fn push(&mut self, attribute: &Attribute<'_>, boot: &BootSector, position: u64) -> Result<(), Error> {
         let is_first = self.resident.is_none() && self.end_vcn == 0;
         self.transformed |= attribute.transformed;
         let piece = match &attribute.content {
@@ -42,34 +37,20 @@ impl Stream {
                 return Ok(());
             }
             Content::Resident(_) => {
-                return Err(Error::corrupt(
-                    position,
-                    "one resident value",
-                    "a second part of it",
-                ));
+                return Err(Error::corrupt(position, "one resident value", "a second part of it"));
             }
             Content::NonResident(piece) => piece,
         };
         if self.resident.is_some() || piece.lowest_vcn != self.end_vcn {
             let expected = format!("the part of an attribute from cluster {}", self.end_vcn);
-            return Err(Error::corrupt(
-                position,
-                expected,
-                format!("from {}", piece.lowest_vcn),
-            ));
+            return Err(Error::corrupt(position, expected, format!("from {}", piece.lowest_vcn)));
         }
         if is_first {
             self.size = piece.data_size;
             self.initialized_size = piece.initialized_size;
             self.position = position;
         }
-        let end = runs::unpack(
-            piece.mapping_pairs,
-            piece.lowest_vcn,
-            boot.clusters,
-            position,
-            &mut self.runs,
-        )?;
+        let end = runs::unpack(piece.mapping_pairs, piece.lowest_vcn, boot.clusters, position, &mut self.runs)?;
         if end != piece.end_vcn {
             let expected = format!("runs up to cluster {} of an attribute", piece.end_vcn);
             return Err(Error::corrupt(position, expected, format!("up to {end}")));
@@ -85,13 +66,8 @@ impl Stream {
 
     /// Bytes of the region that belong to the attribute, also those behind its last byte.
     pub fn extents(&self, boot: &BootSector) -> Extents<InRegion> {
-        let places = self
-            .runs
-            .iter()
-            .filter_map(|run| run.lcn.map(|lcn| (lcn, run.length)));
-        places
-            .map(|(lcn, length)| boot.cluster_extent(lcn, length))
-            .collect()
+        let places = self.runs.iter().filter_map(|run| run.lcn.map(|lcn| (lcn, run.length)));
+        places.map(|(lcn, length)| boot.cluster_extent(lcn, length)).collect()
     }
 
     /// Checks that the first `size` bytes were written and lie on the volume: no hole, nothing that
@@ -100,25 +76,14 @@ impl Stream {
         let written = self.size.min(self.initialized_size);
         if written < size {
             let expected = format!("{what} with at least {size} bytes");
-            return Err(Error::corrupt(
-                self.position,
-                expected,
-                format!("{written} written bytes"),
-            ));
+            return Err(Error::corrupt(self.position, expected, format!("{written} written bytes")));
         }
         let needed = size.div_ceil(u64::from(boot.cluster_size));
-        let hole = self
-            .runs
-            .iter()
-            .find(|run| run.lcn.is_none() && run.vcn < needed);
+        let hole = self.runs.iter().find(|run| run.lcn.is_none() && run.vcn < needed);
         match hole {
             Some(hole) => {
                 let actual = format!("a hole of {} clusters at {}", hole.length, hole.vcn);
-                Err(Error::corrupt(
-                    self.position,
-                    format!("{what} without holes"),
-                    actual,
-                ))
+                Err(Error::corrupt(self.position, format!("{what} without holes"), actual))
             }
             None => Ok(()),
         }
@@ -130,19 +95,13 @@ impl Stream {
     /// `Corrupt` past the end, `Unsupported` where the content is compressed or encrypted.
     pub fn read(&self, region: &dyn ReadAt, boot: &BootSector, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
         if self.transformed {
-            return Err(Error::Unsupported(
-                "system file compressed or encrypted".to_owned(),
-            ));
+            return Err(Error::Unsupported("system file compressed or encrypted".to_owned()));
         }
         let length = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
         let end = offset.saturating_add(length);
         if end > self.size {
             let expected = format!("an attribute of at least {end} bytes");
-            return Err(Error::corrupt(
-                self.position,
-                expected,
-                format!("{} bytes", self.size),
-            ));
+            return Err(Error::corrupt(self.position, expected, format!("{} bytes", self.size)));
         }
         let mut done = 0_usize;
         while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
@@ -169,16 +128,11 @@ impl Stream {
         if let Some(value) = &self.resident {
             let start = usize::try_from(offset).unwrap_or(usize::MAX);
             let rest = value.get(start..).unwrap_or_default();
-            buffer
-                .iter_mut()
-                .zip(rest)
-                .for_each(|(to, from)| *to = *from);
+            buffer.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
             return Ok(rest.len().min(buffer.len()).max(1));
         }
         let (place, length) = self.locate(boot, offset)?;
-        let count = usize::try_from(wanted.min(length))
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+        let count = usize::try_from(wanted.min(length)).unwrap_or(usize::MAX).min(buffer.len());
         let part = buffer.get_mut(..count).unwrap_or_default();
         match place {
             Some(position) => region.read_at(position, part)?,
@@ -193,40 +147,21 @@ impl Stream {
         let size = u64::from(boot.cluster_size);
         let vcn = offset.checked_div(size).unwrap_or(0);
         let next = self.runs.partition_point(|run| run.end() <= vcn);
-        let run = self
-            .runs
-            .get(next)
-            .filter(|run| run.vcn <= vcn)
-            .ok_or_else(|| {
-                let expected = format!("a run with cluster {vcn} of an attribute");
-                Error::corrupt(
-                    self.position,
-                    expected,
-                    format!("runs up to {}", self.end_vcn),
-                )
-            })?;
+        let run = self.runs.get(next).filter(|run| run.vcn <= vcn).ok_or_else(|| {
+            let expected = format!("a run with cluster {vcn} of an attribute");
+            Error::corrupt(self.position, expected, format!("runs up to {}", self.end_vcn))
+        })?;
         let into_run = offset.saturating_sub(run.vcn.saturating_mul(size));
         let length = run.length.saturating_mul(size).saturating_sub(into_run);
-        let place = run
-            .lcn
-            .map(|lcn| lcn.saturating_mul(size).saturating_add(into_run));
+        let place = run.lcn.map(|lcn| lcn.saturating_mul(size).saturating_add(into_run));
         Ok((place, length.max(1)))
     }
 
     /// All of the content, where it has at most `limit` bytes.
-    pub fn read_all(
-        &self,
-        region: &dyn ReadAt,
-        boot: &BootSector,
-        limit: u32,
-    ) -> Result<Vec<u8>, Error> {
+    pub fn read_all(&self, region: &dyn ReadAt, boot: &BootSector, limit: u32) -> Result<Vec<u8>, Error> {
         if self.size > u64::from(limit) {
             let expected = format!("an attribute of at most {limit} bytes");
-            return Err(Error::corrupt(
-                self.position,
-                expected,
-                format!("{} bytes", self.size),
-            ));
+            return Err(Error::corrupt(self.position, expected, format!("{} bytes", self.size)));
         }
         let length = u32::try_from(self.size).unwrap_or(limit);
         let mut bytes = vec![0; index(length)];

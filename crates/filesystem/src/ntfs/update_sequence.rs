@@ -18,11 +18,7 @@ pub fn restore(bytes: &mut [u8], signature: [u8; 4], position: u64) -> Result<()
     if bytes.get(..4) != Some(signature.as_slice()) {
         let seen = bytes.get(..4).unwrap_or_default();
         let expected = format!("a record \"{}\"", signature.escape_ascii());
-        return Err(Error::corrupt(
-            position,
-            expected,
-            format!("\"{}\"", seen.escape_ascii()),
-        ));
+        return Err(Error::corrupt(position, expected, format!("\"{}\"", seen.escape_ascii())));
     }
     restore_blocks(bytes, position)
 }
@@ -42,21 +38,14 @@ pub fn restore_blocks(bytes: &mut [u8], position: u64) -> Result<(), Error> {
     }
     let sequence = bytes.get(offset..end).unwrap_or_default().to_vec();
     let (number, replaced) = sequence.split_at_checked(2).unwrap_or_default();
-    for (index, (block, original)) in bytes
-        .chunks_exact_mut(BLOCK_BYTES)
-        .zip(replaced.chunks_exact(2))
-        .enumerate()
-    {
+    for (index, (block, original)) in bytes.chunks_exact_mut(BLOCK_BYTES).zip(replaced.chunks_exact(2)).enumerate() {
         let Some(last) = block.last_chunk_mut::<2>() else {
             continue;
         };
         if last.as_slice() != number {
             return Err(Error::corrupt(
                 position,
-                format!(
-                    "update sequence number {:#06x} in block {index}",
-                    u16_at(number, 0)
-                ),
+                format!("update sequence number {:#06x} in block {index}", u16_at(number, 0)),
                 format!("{:#06x}", u16::from_le_bytes(*last)),
             ));
         }
@@ -83,39 +72,21 @@ mod tests {
         let mut bytes = sample();
         bytes[at] = value;
         let error = restore(&mut bytes, *b"FILE", 4096).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("at byte 4096 of the region: {expected}")
-        );
+        assert_eq!(error.to_string(), format!("at byte 4096 of the region: {expected}"));
     }
 
     #[test]
     fn the_replaced_bytes_come_back() {
         let mut bytes = sample();
         restore(&mut bytes, *b"FILE", 0).unwrap();
-        assert_eq!(
-            (&bytes[510..512], &bytes[1022..]),
-            (&[0xAA, 0xBB][..], &[0xCC, 0xDD][..])
-        );
+        assert_eq!((&bytes[510..512], &bytes[1022..]), (&[0xAA, 0xBB][..], &[0xCC, 0xDD][..]));
     }
 
     #[test]
     fn torn_and_foreign_records_are_damage() {
         check_error(0, b'B', "expected a record \"FILE\", found \"BILE\"");
-        check_error(
-            1022,
-            6,
-            "expected update sequence number 0x0007 in block 1, found 0x0006",
-        );
-        check_error(
-            6,
-            2,
-            "expected an update sequence for 2 blocks, found 2 numbers at offset 48",
-        );
-        check_error(
-            5,
-            2,
-            "expected an update sequence for 2 blocks, found 3 numbers at offset 560",
-        );
+        check_error(1022, 6, "expected update sequence number 0x0007 in block 1, found 0x0006");
+        check_error(6, 2, "expected an update sequence for 2 blocks, found 2 numbers at offset 48");
+        check_error(5, 2, "expected an update sequence for 2 blocks, found 3 numbers at offset 560");
     }
 }

@@ -44,22 +44,14 @@ impl<'a> Volume<'a> {
         let mut bytes = vec![0; index(boot.record_size)];
         region.read_at(position, &mut bytes)?;
         let record = FileRecord::parse(bytes, system_file::MFT, position)?;
-        let mut volume = Self {
-            region,
-            boot,
-            mft: Stream::default(),
-        };
+        let mut volume = Self { region, boot, mft: Stream::default() };
         // Each part of the table's own runs is found with the parts before it.
         let mft = volume.gather(None, &record, Kind::DATA, "")?;
         volume.mft = mft.ok_or_else(|| Error::corrupt(position, "$MFT with data", "none"))?;
         let (first, _) = volume.mft.locate(&volume.boot, 0)?;
         if first != Some(position) {
             let actual = first.map_or("in a hole".to_owned(), |first| format!("at byte {first}"));
-            return Err(Error::corrupt(
-                position,
-                "$MFT where the boot sector says",
-                actual,
-            ));
+            return Err(Error::corrupt(position, "$MFT where the boot sector says", actual));
         }
         Ok(volume)
     }
@@ -100,27 +92,14 @@ impl<'a> Volume<'a> {
     }
 
     /// The content of the attribute of `kind` with the name `name`; `None` where the file has none.
-    pub fn attribute(
-        &self,
-        file: &FileRecord,
-        kind: Kind,
-        name: &str,
-    ) -> Result<Option<Stream>, Error> {
+    pub fn attribute(&self, file: &FileRecord, kind: Kind, name: &str) -> Result<Option<Stream>, Error> {
         self.gather(Some(&self.mft), file, kind, name)
     }
 
     /// As [`Volume::attribute`], with an error where the file has none.
-    pub fn required_attribute(
-        &self,
-        file: &FileRecord,
-        kind: Kind,
-        name: &str,
-    ) -> Result<Stream, Error> {
+    pub fn required_attribute(&self, file: &FileRecord, kind: Kind, name: &str) -> Result<Stream, Error> {
         self.attribute(file, kind, name)?.ok_or_else(|| {
-            let expected = format!(
-                "file record {} with attribute {:#x} \"{name}\"",
-                file.number, kind.0
-            );
+            let expected = format!("file record {} with attribute {:#x} \"{name}\"", file.number, kind.0);
             Error::corrupt(file.position, expected, "none")
         })
     }
@@ -162,10 +141,7 @@ impl<'a> Volume<'a> {
             let record = extension.as_ref().unwrap_or(file);
             let attribute = record.find(kind, name, |found| found.instance == entry.instance)?;
             let attribute = attribute.ok_or_else(|| {
-                let expected = format!(
-                    "file record {number} with attribute instance {}",
-                    entry.instance
-                );
+                let expected = format!("file record {number} with attribute instance {}", entry.instance);
                 Error::corrupt(record.position, expected, "none")
             })?;
             stream.push(&attribute, &self.boot, record.position)?;
@@ -178,29 +154,14 @@ fn check_sequence(record: &FileRecord, reference: FileReference) -> Result<(), E
     if reference.sequence() == 0 || reference.sequence() == record.sequence {
         return Ok(());
     }
-    let expected = format!(
-        "use {} of file record {}",
-        reference.sequence(),
-        record.number
-    );
-    Err(Error::corrupt(
-        record.position,
-        expected,
-        format!("use {}", record.sequence),
-    ))
+    let expected = format!("use {} of file record {}", reference.sequence(), record.number);
+    Err(Error::corrupt(record.position, expected, format!("use {}", record.sequence)))
 }
 
 fn check_base(extension: &FileRecord, file: &FileRecord) -> Result<(), Error> {
     if extension.base.number() == file.number && extension.base.0 != 0 {
         return Ok(());
     }
-    let expected = format!(
-        "file record {} as an extension of {}",
-        extension.number, file.number
-    );
-    Err(Error::corrupt(
-        extension.position,
-        expected,
-        format!("of {}", extension.base.number()),
-    ))
+    let expected = format!("file record {} as an extension of {}", extension.number, file.number);
+    Err(Error::corrupt(extension.position, expected, format!("of {}", extension.base.number())))
 }

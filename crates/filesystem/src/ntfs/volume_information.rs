@@ -32,12 +32,7 @@ pub fn label(volume: &Volume<'_>) -> Result<Option<String>, Error> {
         return Ok(None);
     };
     let bytes = volume.read_all(&name, LABEL_BYTES_LIMIT)?;
-    let units: Vec<u16> = bytes
-        .as_chunks::<2>()
-        .0
-        .iter()
-        .map(|unit| u16::from_le_bytes(*unit))
-        .collect();
+    let units: Vec<u16> = bytes.as_chunks::<2>().0.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
     let label = String::from_utf16_lossy(&units);
     let label = label.trim_end_matches(['\0', ' ']);
     Ok((!label.is_empty()).then(|| label.to_owned()))
@@ -54,33 +49,20 @@ pub fn check_clean(volume: &Volume<'_>) -> Result<(), Error> {
 fn judge(bytes: &[u8], position: u64) -> Result<(), Error> {
     let Ok((raw, _)) = RawVolumeInformation::ref_from_prefix(bytes) else {
         let actual = format!("{} bytes", bytes.len());
-        return Err(Error::corrupt(
-            position,
-            "12 bytes of volume information",
-            actual,
-        ));
+        return Err(Error::corrupt(position, "12 bytes of volume information", actual));
     };
     let flags = raw.flags.get();
     if !(1..=3).contains(&raw.major_ver) {
-        return Err(Error::Unsupported(format!(
-            "NTFS version {}.{}",
-            raw.major_ver, raw.minor_ver
-        )));
+        return Err(Error::Unsupported(format!("NTFS version {}.{}", raw.major_ver, raw.minor_ver)));
     }
     if flags & IS_DIRTY != 0 {
-        return Err(Error::NotClean(format!(
-            "$Volume is marked dirty (flags {flags:#06x})"
-        )));
+        return Err(Error::NotClean(format!("$Volume is marked dirty (flags {flags:#06x})")));
     }
     if flags & CHKDSK_UNDERWAY != 0 {
-        return Err(Error::NotClean(format!(
-            "chkdsk was at work on the volume (flags {flags:#06x})"
-        )));
+        return Err(Error::NotClean(format!("chkdsk was at work on the volume (flags {flags:#06x})")));
     }
     if flags & !HARMLESS != 0 {
-        return Err(Error::Unsupported(format!(
-            "unknown flags of $Volume ({flags:#06x})"
-        )));
+        return Err(Error::Unsupported(format!("unknown flags of $Volume ({flags:#06x})")));
     }
     Ok(())
 }
@@ -104,11 +86,7 @@ mod tests {
         check(1, 0x80BE, None);
         check(3, 0x0001, Some("$Volume is marked dirty (flags 0x0001)"));
         check(3, 0x8081, Some("$Volume is marked dirty (flags 0x8081)"));
-        check(
-            3,
-            0x4000,
-            Some("chkdsk was at work on the volume (flags 0x4000)"),
-        );
+        check(3, 0x4000, Some("chkdsk was at work on the volume (flags 0x4000)"));
         check(3, 0x0100, Some("unknown flags of $Volume (0x0100)"));
         check(4, 0, Some("NTFS version 4.1"));
     }
