@@ -76,6 +76,8 @@ pub struct Reason {
 pub enum ReasonCode {
     /// Nothing known was recognised.
     Unrecognised,
+    /// No partition: a gap, where boot code or somebody's metadata may lie.
+    OutsidePartitions,
     /// More than one file system was recognised.
     Ambiguous,
     /// Its maps may lag behind its contents (journal to replay, dirty flag).
@@ -153,9 +155,9 @@ pub fn survey(region: &dyn ReadAt) -> Survey {
     }
 }
 
-/// The answer for bytes that no file system can be in, as gaps between partitions: all of them are saved.
-pub fn unrecognised() -> Survey {
-    Survey::whole(None, Reason::new(ReasonCode::Unrecognised, "outside every partition"))
+/// The answer for gaps between partitions: boot code and metadata of others lie there, not file systems.
+pub fn outside_partitions() -> Survey {
+    Survey::whole(None, Reason::new(ReasonCode::OutsidePartitions, "no partition"))
 }
 
 fn survey_row(region: &dyn ReadAt, row: &Row, file_system: &FileSystem) -> Survey {

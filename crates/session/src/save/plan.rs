@@ -110,7 +110,7 @@ fn plan_region(source: &Source<'_>, region: &Region, is_saved: bool) -> PlannedR
 /// whole without asking whether they resemble a file system.
 pub fn survey_region(source: &Source<'_>, region: &Region) -> Survey {
     match region.kind {
-        RegionKind::Gap => filesystem::unrecognised(),
+        RegionKind::Gap => filesystem::outside_partitions(),
         RegionKind::Partition | RegionKind::WholeDisk => survey(&Window::new(source.disk, region.extent)),
     }
 }
