@@ -1,0 +1,44 @@
+# Sosei: what can be made. The default goal builds the program and touches nothing outside this tree.
+# `make demo`, `make test` and `make bench` need root: they use loop devices and mounts.
+
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.PHONY: build release tools demo test check fuzz bench clean
+
+build:
+	cargo build --package sosei
+
+release:
+	cargo build --release --package sosei
+
+# The real tools that make and check samples, and what the build needs.
+tools:
+	$(SUDO) tests/tools.sh
+
+# The main job: a sample server is saved, wiped and brought back.
+demo: tools release
+	$(SUDO) tests/demo/run.sh target/release/sosei
+
+# Everything that must pass.
+test: tools check
+	cargo build --package sosei
+	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" cargo test --workspace
+
+# Style, lints, licences and known vulnerabilities.
+check:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	tests/audit.sh
+
+# Fuzzes each parser for SECONDS (60); needs a nightly compiler and cargo-fuzz.
+fuzz:
+	tests/fuzz/run.sh $(or $(SECONDS_EACH),60)
+
+# Measures side by side with other tools and writes docs/benchmarks.md.
+bench: tools release
+	cargo build --release --package tests --bins
+	$(SUDO) tests/bench/run.sh target/release
+
+clean:
+	cargo clean
+	rm -rf build
