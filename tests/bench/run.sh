@@ -70,7 +70,7 @@ partclone_size=$(stat --format=%s out.zst)
 say "restoring, $rounds rounds"
 for round in $(seq "$rounds"); do
   rm -f to.img && truncate --size=10G to.img
-  measure unpartclone "zstd -q -dc out.zst | partclone.restore -s - -o to.img"
+  measure unpartclone "zstd -q -dc out.zst | partclone.restore -s - -O to.img"
   rm -f to.img && truncate --size=10G to.img
   measure restore "$sosei restore repo3 one to.img --yes --no-verify"
   rm -f to.img && truncate --size=10G to.img
@@ -143,7 +143,7 @@ $(row 'sosei save, second time, '"$changed"' MiB changed' "$(median second)" "$(
 
 | | seconds | from, to |
 |---|---|---|
-| zstd -dc \| partclone.restore -s - -o DISK | $(median unpartclone) | $(spread unpartclone) |
+| zstd -dc \| partclone.restore -s - -O DISK | $(median unpartclone) | $(spread unpartclone) |
 | sosei restore --no-verify | $(median restore) | $(spread restore) |
 | sosei restore, with reading back | $(median restoreback) | $(spread restoreback) |
 | limit: decompression of the same chunks, all cores | $(median unlimit3) | $(spread unlimit3) |

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use block::{BUFFER_ALIGNMENT, Disk, DiskExtent, Extents, InDisk, ReadAt, SectorSize, WriteAt};
-use rustix::fs::{Advice, FallocateFlags, OFlags, SeekFrom};
+use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
 
 use crate::error::{Error, Result};
 use crate::{ioctl, usage};
@@ -23,6 +23,9 @@ pub struct DestinationDisk {
 
 /// A disk through two descriptors: large aligned pieces go past the page cache, where the kernel can
 /// do that, and odd pieces (a superblock of 1 KiB) through it.
+///
+/// A regular file is read through the page cache, where it often is already, and written past it: filling
+/// the cache with what nobody reads again costs several times as much as the writing itself.
 struct OpenDisk {
     path: PathBuf,
     buffered: File,
@@ -32,6 +35,17 @@ struct OpenDisk {
     is_block_device: bool,
 }
 
+/// What a disk is opened for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// To look at it, without keeping others from it.
+    Look,
+    /// To read it, exclusively.
+    Read,
+    /// To overwrite it, exclusively.
+    Write,
+}
+
 impl SourceDisk {
     /// Opens a disk read-only, and exclusively where it is a block device: nobody else mounts or
     /// assembles it meanwhile.
@@ -39,7 +53,7 @@ impl SourceDisk {
     /// # Errors
     /// `InUse` where it is mounted or otherwise taken.
     pub fn open(path: &Path) -> Result<Self> {
-        let open = OpenDisk::open(path, OpenOptions::new().read(true), OFlags::EXCL)?;
+        let open = OpenDisk::open(path, Access::Read)?;
         if !open.is_block_device {
             lock(path, &open.buffered, File::try_lock_shared)?;
         }
@@ -51,7 +65,7 @@ impl SourceDisk {
     /// # Errors
     /// Where it is no disk or can't be read.
     pub fn look(path: &Path) -> Result<Self> {
-        Ok(Self { open: OpenDisk::open(path, OpenOptions::new().read(true), OFlags::empty())? })
+        Ok(Self { open: OpenDisk::open(path, Access::Look)? })
     }
 
     /// Sets the kernel's read-only flag, so that nobody on this machine can write to the disk by accident.
@@ -73,7 +87,7 @@ impl DestinationDisk {
     /// # Errors
     /// `InUse` where it is mounted or otherwise taken.
     pub fn open(path: &Path) -> Result<Self> {
-        let open = OpenDisk::open(path, OpenOptions::new().read(true).write(true), OFlags::EXCL)?;
+        let open = OpenDisk::open(path, Access::Write)?;
         if !open.is_block_device {
             lock(path, &open.buffered, File::try_lock)?;
         }
@@ -101,7 +115,9 @@ fn lock(path: &Path, file: &File, try_lock: fn(&File) -> std::result::Result<(),
 }
 
 impl OpenDisk {
-    fn open(path: &Path, options: &mut OpenOptions, exclusive: OFlags) -> Result<Self> {
+    fn open(path: &Path, access: Access) -> Result<Self> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(access == Access::Write);
         let io_error = |operation, source: io::Error| match source.raw_os_error() {
             Some(2) => Error::NotFound { path: path.into() },
             Some(16) => Error::InUse { path: path.into(), by: usage::holders(path) },
@@ -116,19 +132,21 @@ impl OpenDisk {
             return Err(Error::Partition { path: path.into() });
         }
         if !is_block_device
-            && exclusive != OFlags::empty()
+            && access != Access::Look
             && let Some(device) = usage::loop_device_of(path)
         {
             return Err(Error::InUse { path: path.into(), by: device });
         }
         // Without O_CREAT the flag means something for block devices only.
-        let exclusive = if is_block_device { exclusive } else { OFlags::empty() };
+        let is_exclusive = is_block_device && access != Access::Look;
+        let exclusive = if is_exclusive { OFlags::EXCL } else { OFlags::empty() };
         let flags = |extra: OFlags| i32::try_from((exclusive | extra).bits()).unwrap_or_default();
         let buffered =
             options.custom_flags(flags(OFlags::empty())).open(path).map_err(|error| io_error("opening", error))?;
         // The second descriptor is not exclusive: the kernel would see it as another user.
         let direct_flags = i32::try_from(OFlags::DIRECT.bits()).unwrap_or_default();
-        let direct = is_block_device.then(|| options.custom_flags(direct_flags).open(path).ok()).flatten();
+        let is_direct = is_block_device || access == Access::Write;
+        let direct = is_direct.then(|| options.custom_flags(direct_flags).open(path).ok()).flatten();
         let size =
             rustix::fs::seek(&buffered, SeekFrom::End(0)).map_err(|error| io_error("measuring", error.into()))?;
         let sector_size = is_block_device
@@ -143,7 +161,8 @@ impl OpenDisk {
 
     /// The descriptor for a piece of I/O.
     fn file_for(&self, offset: u64, memory: &[u8]) -> &File {
-        let sector = self.sector_size.unwrap_or(SectorSize::B512);
+        // The file system under a regular file may ask for its block size.
+        let sector = self.sector_size.unwrap_or(SectorSize::B4096);
         let aligned = sector.is_aligned(offset)
             && u64::try_from(memory.len()).is_ok_and(|length| length > 0 && sector.is_aligned(length))
             && memory.as_ptr().align_offset(BUFFER_ALIGNMENT) == 0;
@@ -201,10 +220,7 @@ impl OpenDisk {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.buffered.sync_all()?;
-        // So that what is read back comes from the medium, not from memory.
-        let _ = rustix::fs::fadvise(&self.buffered, 0, None, Advice::DontNeed);
-        Ok(())
+        self.buffered.sync_all()
     }
 }
 
