@@ -110,6 +110,9 @@ pub fn verify(
     }
     verification.packs = index.packs().len().saturating_add(index.damaged().len());
     for image in images {
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
         match image.manifest {
             None => verification.unfinished.push(image.name.to_string()),
             Some(manifest) => verification.images.push(check_image(store, &image.name, manifest, &index, &bad)?),
@@ -310,7 +313,7 @@ fn check_region(
     let map = match open_map(store, manifest, disk, region) {
         Ok(Some(map)) => map,
         Ok(None) => return Ok(None),
-        Err(error) if error.is_damage() || is_missing(&error) => return Ok(damaged(error.to_string())),
+        Err(error) if error.is_damage() => return Ok(damaged(error.to_string())),
         Err(error) => return Err(error),
     };
     let mut chunks = 0_u64;
@@ -333,8 +336,4 @@ fn check_region(
         }
     }
     Ok(first.map(|reason| DamagedRegion { region: full_name, chunks, reason }))
-}
-
-fn is_missing(error: &Error) -> bool {
-    matches!(error, Error::Repository(image::Error::Store(error)) if error.kind == image::StoreErrorKind::NotFound)
 }
