@@ -151,3 +151,50 @@ fn damage_in_what_a_smaller_disk_cuts_off_is_told_as_damage() {
     let error = restore(&store, "one", &destination, RestoreRequest::default()).unwrap_err();
     assert!(matches!(error, Error::ChunksDamaged { .. }), "{error}");
 }
+
+#[test]
+fn a_damaged_copy_of_a_chunk_that_nobody_reads_harms_no_image() {
+    // Two machines that saved at once: one pack of each, the second with one chunk more.
+    let (disk, store, other) = (machine(), MemoryStore::new(), MemoryStore::new());
+    save(&store, "one", &disk).unwrap();
+    disk.write_at(10_240 * 512, b"changed").unwrap();
+    save(&other, "two", &disk).unwrap();
+    for (path, size) in other.paths().into_iter().filter(|(path, _)| path.ends_with(".pack")) {
+        let bytes = image::read_all(&other, &path, size as u64).unwrap();
+        image::Store::publish(&store, &path, &bytes).unwrap();
+    }
+    let index = ChunkIndex::read(&store).unwrap();
+    let (mut used, mut unused) = (0, 0);
+    for (number, pack) in index.packs().iter().enumerate() {
+        for entry in &pack.entries {
+            let location = index.locate(&entry.id).unwrap();
+            let is_used = (location.pack as usize, location.offset) == (number, entry.offset);
+            let byte = entry.offset as usize + 70;
+            store.flip(&pack_path(&pack.id), byte, 1);
+            let verification = verify(&store, false).unwrap();
+            assert_eq!(verification.damaged_packs.len(), 1);
+            let destination = used_disk(10 * 1024 * KIB, None);
+            let restored = restore(&store, "one", &destination, read_back());
+            assert_eq!(restored.is_ok(), verification.images[0].regions.is_empty(), "{restored:?} {verification:?}");
+            assert!(restored.is_ok() || is_used);
+            store.flip(&pack_path(&pack.id), byte, 1);
+            (used, unused) = (used + usize::from(is_used), unused + usize::from(!is_used));
+        }
+    }
+    assert!(used > 3 && unused > 3, "{used} {unused}");
+}
+
+#[test]
+fn chunks_of_a_pack_with_a_damaged_index_are_stored_again() {
+    let (disk, store) = (machine(), MemoryStore::new());
+    save(&store, "one", &disk).unwrap();
+    let (pack, size) = store.paths().into_iter().find(|(path, _)| path.ends_with(".pack")).unwrap();
+    store.flip(&pack, size - 100, 0);
+    assert!(restore(&store, "one", &used_disk(10 * 1024 * KIB, None), read_back()).unwrap_err().is_damage());
+    save(&store, "two", &disk).unwrap();
+    for image in ["one", "two"] {
+        let destination = used_disk(10 * 1024 * KIB, None);
+        restore(&store, image, &destination, read_back()).unwrap();
+        assert_eq!(compare(&store, image, &destination).unwrap().differences, []);
+    }
+}

@@ -6,7 +6,7 @@ use block::{Disk, DiskExtent, Fault, FaultyDisk, MemoryDisk, Operation, ReadAt, 
 use image::MemoryStore;
 use session::{Cancel, Error};
 
-use crate::samples::{KIB, MIB, bare, machine, mbr, used_disk, write_swap};
+use crate::samples::{KIB, MIB, bare, bytes_of, machine, mbr, used_disk, write_swap};
 use crate::work::*;
 
 /// For every n, the n-th operation of a kind fails on the destination, and all after it.
@@ -61,6 +61,32 @@ fn a_destination_that_stops_syncing_does_not_boot() {
 fn a_destination_that_can_not_be_read_back_does_not_boot() {
     check_destination(machine(), Operation::Read);
     check_destination(mbr(), Operation::Read);
+}
+
+#[test]
+fn what_a_destination_held_is_gone_before_anything_else_is_written() {
+    within_a_minute(|| {
+        let (disk, store) = (mbr(), MemoryStore::new());
+        save(&store, "one", &disk).unwrap();
+        let (mut untouched, mut cleared) = (0, 0);
+        for number in 1..10_000 {
+            let (old, destination) = (machine(), machine());
+            let faulty = FaultyDisk::new(&destination, Some(Fault { operation: Operation::Write, number }));
+            if restore(&store, "one", &faulty, read_back()).is_ok() {
+                assert!(untouched > 0 && cleared > 5, "{untouched} {cleared}");
+                return;
+            }
+            if layout::read(&destination).unwrap().table == layout::TableKind::None {
+                cleared += 1;
+                continue;
+            }
+            untouched += 1;
+            let differs = |(old, new): (u8, u8)| new != old && new != 0;
+            let bytes = bytes_of(&old).into_iter().zip(bytes_of(&destination));
+            assert!(!bytes.map(differs).any(|differs| differs), "write {number}");
+        }
+        panic!("never ended");
+    });
 }
 
 #[test]
@@ -222,6 +248,20 @@ fn bad_sectors_are_listed_and_everything_else_comes_back() {
         let difference = &compare(&store, "one", &faulty).unwrap().differences;
         assert!(difference.iter().all(|difference| difference.bytes == 0), "{difference:?}");
     });
+}
+
+#[test]
+fn the_last_bytes_of_a_disk_of_an_odd_size_can_be_bad() {
+    let (disk, store) = (bare(), MemoryStore::new());
+    let faulty = FaultyDisk::new(&disk, None).with_bad_extents(DiskExtent::between(1_300_000, 1_300_001).into());
+    let manifest = save(&store, "one", &faulty).unwrap();
+    let unreadable: Vec<_> = manifest.disks[0].regions[0].unreadable.iter().map(|e| (e.start(), e.end())).collect();
+    assert_eq!(unreadable, [(1_299_968, 1_300_001)]);
+    let restored = used_disk(disk.size(), None);
+    restore(&store, "one", &restored, read_back()).unwrap();
+    disk.write_at(1_299_968, &[0; 33]).unwrap();
+    assert_whole(&store, "one", &disk);
+    assert_whole(&store, "one", &restored);
 }
 
 #[test]

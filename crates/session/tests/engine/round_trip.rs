@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use block::{Disk, FaultyDisk, MemoryDisk, Operation, ReadAt, RegionExtent, SectorSize, WriteAt};
+use block::{
+    Disk, DiskExtent, Extents, FaultyDisk, InDisk, MemoryDisk, Operation, ReadAt, RegionExtent, SectorSize, WriteAt,
+};
 use image::MemoryStore;
 use session::{Error, Refusal, RestoreRequest};
 
@@ -89,7 +91,7 @@ fn regions_of_which_nothing_is_used_come_back() {
     let disk = machine();
     let store = MemoryStore::new();
     let mut plan = plan(&store, "one", &disk).unwrap();
-    plan.disks[0].regions.iter_mut().for_each(|region| region.extents = block::Extents::new());
+    plan.disks[0].regions.iter_mut().for_each(|region| region.extents = Extents::new());
     session::save(&store, &[source("sda", &disk)], &plan, &settings(1, 1), &(), &session::Cancel::new()).unwrap();
     assert_whole(&store, "one", &disk);
     let restored = used_disk(disk.size(), disk.sector_size());
@@ -216,4 +218,150 @@ fn everything_is_stable_before_the_manifest_appears() {
     });
     save(&store, "one", &machine()).unwrap();
     assert!(unstable.lock().unwrap().len() > 5);
+}
+
+/// A disk that knows where its holes are, and whose holes must not be read.
+struct Sparse(MemoryDisk, Vec<DiskExtent>);
+
+impl ReadAt for Sparse {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        self.0.read_at(offset, buffer)
+    }
+}
+
+impl Disk for Sparse {
+    fn sector_size(&self) -> Option<SectorSize> {
+        None
+    }
+    fn data_extents(&self, extent: DiskExtent) -> std::io::Result<Extents<InDisk>> {
+        Ok(self.1.iter().filter_map(|data| data.intersection(&extent)).collect())
+    }
+}
+
+#[test]
+fn holes_of_a_sparse_disk_are_zeros_and_are_not_read() {
+    within_a_minute(|| {
+        const SIZE: u64 = 1 << 40;
+        let data = [(0, 100_000), (3 * MIB + 5, 3 * MIB + 6), (700_000 * MIB, 700_002 * MIB), (SIZE - 77, SIZE)];
+        let data: Vec<_> = data.iter().map(|(start, end)| DiskExtent::between(*start, *end)).collect();
+        let disk = MemoryDisk::new(SIZE);
+        for extent in &data {
+            disk.write_at(extent.start(), &crate::samples::Random(4).bytes(extent.length())).unwrap();
+        }
+        let (disk, store) = (Sparse(disk, data.clone()), MemoryStore::new());
+        let manifest = save_with(&store, "one", &disk, &settings(3, 2), &(), &session::Cancel::new()).unwrap();
+        assert_eq!(manifest.totals.saved_bytes, SIZE);
+        assert!(manifest.totals.new_bytes <= 12 * 256 * 1024);
+        assert!(verify(&store, false).unwrap().is_good());
+        let restored = Zeroing(MemoryDisk::new(SIZE));
+        restore(&store, "one", &restored, RestoreRequest::default()).unwrap();
+        for extent in data {
+            let length = extent.length() as usize;
+            let wanted = block::read_vec(&disk, extent.start(), length).unwrap();
+            assert!(wanted == block::read_vec(&restored, extent.start(), length).unwrap(), "{extent}");
+        }
+    });
+}
+
+/// Takes no memory for zeros.
+struct Zeroing(MemoryDisk);
+
+impl ReadAt for Zeroing {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        self.0.read_at(offset, buffer)
+    }
+}
+
+impl WriteAt for Zeroing {
+    fn write_at(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.0.write_at(offset, data)
+    }
+    fn write_zeros(&self, extent: DiskExtent) -> std::io::Result<()> {
+        if extent.length() <= 4 * MIB { self.0.write_zeros(extent) } else { Ok(()) }
+    }
+    fn sync(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Disk for Zeroing {
+    fn sector_size(&self) -> Option<SectorSize> {
+        None
+    }
+}
+
+/// Keeps what was written since the last sync, and whether every write may come when it does.
+struct Cached {
+    disk: MemoryDisk,
+    unsynced: Mutex<Extents<InDisk>>,
+    heads: Vec<u64>,
+    /// Writes of data, of heads and of LBA 0.
+    seen: Mutex<(u64, u64, u64)>,
+}
+
+impl ReadAt for Cached {
+    fn size(&self) -> u64 {
+        self.disk.size()
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        self.disk.read_at(offset, buffer)
+    }
+}
+
+impl WriteAt for Cached {
+    fn write_at(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        let extent = DiskExtent::between(offset, offset + data.len() as u64);
+        let mut unsynced = self.unsynced.lock().unwrap();
+        let mut seen = self.seen.lock().unwrap();
+        if offset == 0 {
+            assert!(unsynced.is_empty(), "LBA 0 before {unsynced:?} is stable");
+            seen.2 += 1;
+        } else if self.heads.contains(&offset) {
+            let others = unsynced.iter().find(|extent| !self.heads.iter().any(|head| extent.start() == *head));
+            assert_eq!(others, None, "a head before everything else is stable");
+            seen.1 += 1;
+        } else {
+            let lba_0 = unsynced.contains(DiskExtent::between(0, 512));
+            assert!(!lba_0, "data before the old table is gone for good");
+            seen.0 += 1;
+        }
+        unsynced.insert(extent);
+        drop(unsynced);
+        self.disk.write_at(offset, data)
+    }
+    fn write_zeros(&self, extent: DiskExtent) -> std::io::Result<()> {
+        self.unsynced.lock().unwrap().insert(extent);
+        self.disk.write_zeros(extent)
+    }
+    fn sync(&self) -> std::io::Result<()> {
+        *self.unsynced.lock().unwrap() = Extents::new();
+        Ok(())
+    }
+}
+
+impl Disk for Cached {
+    fn sector_size(&self) -> Option<SectorSize> {
+        None
+    }
+}
+
+#[test]
+fn a_destination_is_made_stable_before_each_step_that_depends_on_it() {
+    let (disk, store) = (machine(), MemoryStore::new());
+    save(&store, "one", &disk).unwrap();
+    let layout = layout::read(&disk).unwrap();
+    // The last gap is shorter than a chunk.
+    let heads = layout.regions.iter().map(|region| region.extent.start()).collect();
+    let (unsynced, seen) = (Mutex::default(), Mutex::default());
+    let destination = Cached { disk: used_disk(disk.size(), None), unsynced, heads, seen };
+    restore(&store, "one", &destination, RestoreRequest::default()).unwrap();
+    let (data, heads, lba_0) = *destination.seen.lock().unwrap();
+    assert!(data > 5 && heads > 4 && lba_0 == 1, "{data} {heads} {lba_0}");
+    assert!(destination.unsynced.lock().unwrap().is_empty());
 }
