@@ -1,10 +1,13 @@
 //! One flipped bit anywhere in a repository is noticed, named, and never restored.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use block::{FaultyDisk, MemoryDisk, Operation, SectorSize, WriteAt};
 use image::{ChunkIndex, MemoryStore, pack_path};
 use session::{Error, RestoreRequest, Verification};
 
 use crate::samples::{KIB, gpt, machine, used_disk};
+use crate::stores::HookedStore;
 use crate::work::*;
 
 /// A disk whose whole repository is a few thousand bytes.
@@ -197,4 +200,31 @@ fn chunks_of_a_pack_with_a_damaged_index_are_stored_again() {
         restore(&store, image, &destination, read_back()).unwrap();
         assert_eq!(compare(&store, image, &destination).unwrap().differences, []);
     }
+}
+
+#[test]
+fn a_pack_that_vanishes_during_a_restore_is_damage_and_nothing_boots() {
+    within_a_minute(|| {
+        let disk = machine();
+        let layout = layout::read(&disk).unwrap();
+        for number in 1..1000 {
+            let inner = MemoryStore::new();
+            save(&inner, "one", &disk).unwrap();
+            let (packs, seen) = (inner.clone(), AtomicU64::new(0));
+            let store = HookedStore::new(inner, move |operation, path| {
+                let is_pack = operation == "read" && path.ends_with(".pack");
+                if is_pack && seen.fetch_add(1, Ordering::Relaxed) + 1 == number {
+                    image::Store::remove(&packs, path).unwrap();
+                }
+            });
+            let destination = used_disk(10 * 1024 * KIB, None);
+            match restore(&store, "one", &destination, read_back()) {
+                Ok(_) => return assert!(number > 5, "{number}"),
+                // The first reads are those of the index: there the pack vanishes from under it.
+                Err(error) => assert!(error.is_damage() || number <= 3, "{number}: {error}"),
+            }
+            assert_nothing_boots(&layout, &destination, true, &format!("read {number}"));
+        }
+        panic!("never ended");
+    });
 }

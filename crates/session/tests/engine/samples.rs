@@ -104,6 +104,14 @@ pub fn mbr() -> MemoryDisk {
     disk
 }
 
+/// One primary partition: LBA 0 is the whole table. 4 MiB.
+pub fn primary() -> MemoryDisk {
+    let disk = MemoryDisk::new(4 * MIB).with_sector_size(SectorSize::B512);
+    disk.write_at(0, &Random(8).bytes(4 * MIB)).unwrap();
+    boot_record(&disk, 0, &[entry(0x80, 0x83, 63, 7000)]);
+    disk
+}
+
 /// A disk without a table, with bytes from its first on, and a size that is no multiple of anything.
 pub fn bare() -> MemoryDisk {
     let disk = MemoryDisk::new(1_300_001);

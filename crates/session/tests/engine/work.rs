@@ -123,13 +123,14 @@ pub fn exists(store: &dyn Store, image: &str) -> bool {
     !matches!(session::read_manifest(store, &name(image)), Err(Error::Request(_)))
 }
 
-/// Asserts that the repository is whole and the image equals the disk.
+/// Asserts that the repository is whole, and the image holds every region and equals the disk.
 pub fn assert_whole(store: &dyn Store, image: &str, disk: &dyn Disk) {
     let verification = verify(store, false).unwrap();
     assert!(verification.is_good(), "{verification:?}");
     assert!(verification.images.iter().any(|health| health.name == image), "{verification:?}");
     let comparison = compare(store, image, disk).unwrap();
     assert_eq!(comparison.differences, []);
+    assert_eq!(comparison.not_in_image, Vec::<String>::new());
 }
 
 /// The saved bytes of the only disk of a plan, as disk offsets.
