@@ -55,6 +55,27 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
     }
 }
 
+impl<T: WriteAt + ?Sized> WriteAt for &T {
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        (**self).write_at(offset, data)
+    }
+    fn write_zeros(&self, extent: DiskExtent) -> io::Result<()> {
+        (**self).write_zeros(extent)
+    }
+    fn sync(&self) -> io::Result<()> {
+        (**self).sync()
+    }
+}
+
+impl<T: Disk + ?Sized> Disk for &T {
+    fn sector_size(&self) -> Option<SectorSize> {
+        (**self).sector_size()
+    }
+    fn data_extents(&self, extent: DiskExtent) -> io::Result<Extents<crate::InDisk>> {
+        (**self).data_extents(extent)
+    }
+}
+
 /// Writes zeros piece by piece, for devices that have no quicker way.
 pub fn write_zeros_by_hand(
     extent: DiskExtent,

@@ -32,6 +32,7 @@ pub struct Fault {
 pub struct FaultyDisk<D> {
     disk: D,
     fault: Option<Fault>,
+    is_passing: bool,
     bad: Extents<crate::InDisk>,
     reads: AtomicU64,
     writes: AtomicU64,
@@ -41,7 +42,13 @@ pub struct FaultyDisk<D> {
 impl<D> FaultyDisk<D> {
     /// A disk that fails at `fault`, or never.
     pub fn new(disk: D, fault: Option<Fault>) -> Self {
-        Self { disk, fault, bad: Extents::new(), reads: 0.into(), writes: 0.into(), syncs: 0.into() }
+        Self { disk, fault, is_passing: false, bad: Extents::new(), reads: 0.into(), writes: 0.into(), syncs: 0.into() }
+    }
+
+    /// The same disk, where only the one operation fails and those after it do not.
+    pub fn passing(mut self) -> Self {
+        self.is_passing = true;
+        self
     }
 
     /// The same disk, with bytes that can't be read.
@@ -71,7 +78,10 @@ impl<D> FaultyDisk<D> {
     fn pass(&self, operation: Operation) -> io::Result<()> {
         let number = self.counter(operation).fetch_add(1, Ordering::Relaxed).saturating_add(1);
         match self.fault {
-            Some(fault) if fault.operation == operation && number >= fault.number => Err(input_output_error()),
+            Some(fault) if fault.operation == operation && number == fault.number => Err(input_output_error()),
+            Some(fault) if fault.operation == operation && number > fault.number && !self.is_passing => {
+                Err(input_output_error())
+            }
             _ => Ok(()),
         }
     }

@@ -301,6 +301,15 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_is_whole_and_holds_another_chunk_is_refused() {
+        for chunk in [&b"short"[..], &[7; 5000]] {
+            let mut record = Vec::new();
+            Encoder::new(1).unwrap().encode(ChunkId::of(b"another"), chunk, &mut record);
+            assert_eq!(decode(&record).unwrap_err().at, 16);
+        }
+    }
+
+    #[test]
     fn what_does_not_shrink_is_stored_as_it_is() {
         let mut chunk = vec![0; 5000];
         blake3::Hasher::new().finalize_xof().fill(&mut chunk);

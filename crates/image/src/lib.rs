@@ -31,7 +31,7 @@ pub use header::{FORMAT_VERSION, RepositoryHeader};
 pub use index::{ChunkIndex, Location, PackDamage};
 pub use manifest::{
     CoverageMethod, CoverageRecord, DiskIdentity, DiskRecord, FileSystemRecord, Machine, Manifest, MapRecord,
-    NetworkCard, NoteRecord, RegionRecord, Tool, Totals,
+    NetworkCard, NoteRecord, RegionRecord, Tool, Totals, is_plain,
 };
 pub use map::{ChunkContent, MapReader, MapSummary, MapWriter};
 pub use memory::MemoryStore;

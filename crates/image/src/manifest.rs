@@ -299,6 +299,7 @@ struct Version {
     format: u32,
 }
 
-fn is_plain(name: &str) -> bool {
+/// Whether a disk or region may have this name: it becomes a part of a path.
+pub fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }

@@ -19,6 +19,8 @@ struct Shared {
     locks: Mutex<Vec<String>>,
     /// The writing operation that fails, and all after it; 0 for none.
     fail_from: AtomicU64,
+    /// The last that fails.
+    fail_to: AtomicU64,
     writes: AtomicU64,
     written_bytes: AtomicU64,
 }
@@ -31,8 +33,18 @@ impl MemoryStore {
 
     /// From now on the `number`-th writing operation (counted from 1) and all after it fail; 0 for none.
     pub fn fail_from(&self, number: u64) {
+        self.fail_between(number, u64::MAX);
+    }
+
+    /// From now on the `number`-th writing operation (counted from 1) fails, and no other.
+    pub fn fail_at(&self, number: u64) {
+        self.fail_between(number, number);
+    }
+
+    fn fail_between(&self, from: u64, to: u64) {
         self.shared.writes.store(0, Ordering::Relaxed);
-        self.shared.fail_from.store(number, Ordering::Relaxed);
+        self.shared.fail_from.store(from, Ordering::Relaxed);
+        self.shared.fail_to.store(to, Ordering::Relaxed);
     }
 
     /// Writing operations since the last [`MemoryStore::fail_from`].
@@ -68,7 +80,7 @@ impl MemoryStore {
     fn change(&self, path: &str) -> StoreResult<()> {
         let number = self.shared.writes.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let from = self.shared.fail_from.load(Ordering::Relaxed);
-        if from != 0 && number >= from {
+        if from != 0 && (from..=self.shared.fail_to.load(Ordering::Relaxed)).contains(&number) {
             return Err(error("writing", path, io::Error::from_raw_os_error(5)));
         }
         Ok(())

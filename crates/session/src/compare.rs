@@ -13,6 +13,7 @@ use crate::error::{Error, Refusal, RequestError, Result};
 use crate::load::Loader;
 use crate::pieces::{PIECE_BYTES, Part, Piece, Pieces, Place};
 use crate::progress::{Cancel, Event, Observer, Phase};
+use crate::repository::open_repository;
 use crate::restore::plan::{disk_of, open_map};
 use crate::save::clear_unused;
 use crate::source::{Source, read_narrowing, slice_of};
@@ -59,6 +60,7 @@ pub fn compare(
     if disks.is_empty() {
         return Err(RequestError::NoDisks.into());
     }
+    open_repository(store)?;
     let index = ChunkIndex::read(store)?;
     let mut comparison = Comparison::default();
     let mut places = Vec::new();
@@ -211,9 +213,18 @@ impl Work<'_> {
         let wanted = place.map.extents().overlapping(part).filter_map(|used| place.extent.locate(&used)).collect();
         let Some(memory) = buffer.get_mut(..whole_length) else { return Ok(()) };
         memory.get_mut(length..).unwrap_or_default().fill(0);
-        let unreadable =
-            read_narrowing(disk.disk, sector_size, extent, &wanted, memory.get_mut(..length).unwrap_or_default())
-                .map_err(|source| Error::Source { disk: disk.name.clone(), offset: extent.start(), source })?;
+        let unreadable = read_narrowing(
+            disk.disk,
+            sector_size,
+            extent,
+            &wanted,
+            memory.get_mut(..length).unwrap_or_default(),
+            self.cancel,
+        )
+        .map_err(|source| match self.cancel.is_cancelled() {
+            true => Error::Cancelled,
+            false => Error::Source { disk: disk.name.clone(), offset: extent.start(), source },
+        })?;
         clear_unused(memory, whole, place.map.extents());
         for lost in ignored.overlapping(whole) {
             slice_of(memory, whole, lost).unwrap_or_default().fill(0);

@@ -150,6 +150,15 @@ pub enum RequestError {
     /// A disk that was named twice.
     #[error("{0} was named twice")]
     SameDiskTwice(String),
+    /// Two regions of the image that would go into one place.
+    #[error("{0} would take several regions of the image")]
+    SameRegionTwice(String),
+    /// A name that can't be that of a disk in an image.
+    #[error("{0:?} can't be the name of a disk: use letters, digits, _ and -")]
+    DiskName(String),
+    /// Disks that are not those, or not of the size, that a plan was made of.
+    #[error("the plan was made of other disks")]
+    OtherDisks,
 }
 
 impl Error {

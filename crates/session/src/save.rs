@@ -70,6 +70,7 @@ pub fn save(
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<Manifest> {
+    plan.check_sources(sources)?;
     let clock = std::time::Instant::now();
     let started = (settings.now)();
     let (for_repository, for_session) = settings.random.split_at(16);

@@ -6,6 +6,8 @@ use std::io;
 use block::{Disk, DiskExtent, Extents, InDisk, SectorSize, is_unreadable};
 use image::DiskIdentity;
 
+use crate::progress::Cancel;
+
 /// A disk that is saved or compared.
 pub struct Source<'a> {
     /// Its name in the image: letters, digits, `_` and `-`.
@@ -24,13 +26,15 @@ const RETRIES: u32 = 2;
 /// Only `wanted` bytes matter: a bad sector in free space is no loss, and is not looked for.
 ///
 /// # Errors
-/// Where the disk as a whole does not answer any more.
+/// Where the disk as a whole does not answer any more; `Interrupted` where the operator stopped it: a
+/// disk may take half a minute for each bad sector.
 pub fn read_narrowing(
     disk: &dyn Disk,
     sector_size: SectorSize,
     extent: DiskExtent,
     wanted: &Extents<InDisk>,
     buffer: &mut [u8],
+    cancel: &Cancel,
 ) -> io::Result<Extents<InDisk>> {
     let mut unreadable = Extents::new();
     match disk.read_at(extent.start(), buffer) {
@@ -42,6 +46,9 @@ pub fn read_narrowing(
     let mut pending: Vec<DiskExtent> = wanted.overlapping(extent).collect();
     pending.reverse();
     while let Some(part) = pending.pop() {
+        if cancel.is_cancelled() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let part = widen(part, sector_size, extent);
         let Some(memory) = slice_of(buffer, extent, part) else { continue };
         match disk.read_at(part.start(), memory) {
@@ -57,6 +64,10 @@ pub fn read_narrowing(
                 unreadable.insert(part);
             }
         }
+    }
+    // A disk that was unplugged meanwhile must not pass for one with bad sectors.
+    if !unreadable.is_empty() && is_gone(disk, sector_size) {
+        return Err(io::Error::other("the disk does not answer any more"));
     }
     Ok(unreadable)
 }
@@ -108,7 +119,8 @@ mod tests {
     fn read(disk: &dyn Disk, wanted: DiskExtent) -> (Vec<u8>, Extents<InDisk>) {
         let mut buffer = vec![0xEE; SIZE as usize];
         let extent = DiskExtent::between(SIZE, 2 * SIZE);
-        let unreadable = read_narrowing(disk, SectorSize::B512, extent, &wanted.into(), &mut buffer).unwrap();
+        let unreadable =
+            read_narrowing(disk, SectorSize::B512, extent, &wanted.into(), &mut buffer, &Cancel::new()).unwrap();
         (buffer, unreadable)
     }
 
@@ -141,7 +153,7 @@ mod tests {
         let disk = disk(&[(0, 4 * SIZE)]);
         let mut buffer = vec![0; SIZE as usize];
         let extent = DiskExtent::between(SIZE, 2 * SIZE);
-        assert!(read_narrowing(&disk, SectorSize::B512, extent, &extent.into(), &mut buffer).is_err());
+        assert!(read_narrowing(&disk, SectorSize::B512, extent, &extent.into(), &mut buffer, &Cancel::new()).is_err());
         assert!(disk.count(Operation::Read) < 10);
     }
 }

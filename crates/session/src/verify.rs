@@ -110,6 +110,9 @@ pub fn verify(
     }
     verification.packs = index.packs().len().saturating_add(index.damaged().len());
     for image in images {
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
         match image.manifest {
             None => verification.unfinished.push(image.name.to_string()),
             Some(manifest) => verification.images.push(check_image(store, &image.name, manifest, &index, &bad)?),
@@ -217,18 +220,27 @@ impl PackWork<'_> {
         let mut decoder = Decoder::new().map_err(Error::System)?;
         let mut chunk = vec![0; usize::try_from(CHUNK_SIZE).unwrap_or_default()];
         let mut records = Vec::new();
-        while let Some(pack) = self.index.packs().get(self.next.fetch_add(1, Ordering::Relaxed)) {
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(pack) = self.index.packs().get(number) else { break };
             if self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
                 break;
             }
-            self.check_pack(pack, &mut decoder, &mut chunk, &mut records)?;
+            self.check_pack(number, pack, &mut decoder, &mut chunk, &mut records)?;
             let done = self.done.fetch_add(pack.size, Ordering::Relaxed).saturating_add(pack.size);
             self.observer.notify(Event::Progress { done });
         }
         Ok(())
     }
 
-    fn check_pack(&self, pack: &Pack, decoder: &mut Decoder, chunk: &mut [u8], records: &mut Vec<u8>) -> Result<()> {
+    fn check_pack(
+        &self,
+        number: usize,
+        pack: &Pack,
+        decoder: &mut Decoder,
+        chunk: &mut [u8],
+        records: &mut Vec<u8>,
+    ) -> Result<()> {
         let path = pack_path(&pack.id);
         for entry in &pack.entries {
             if self.cancel.is_cancelled() {
@@ -256,19 +268,25 @@ impl PackWork<'_> {
             self.chunks.fetch_add(1, Ordering::Relaxed);
             self.read.fetch_add(length, Ordering::Relaxed);
             if let Some(reason) = problem {
-                self.note_damage(&path, entry.id, reason);
+                // Of a chunk that several packs hold, a restore reads one: damage of another harms no image.
+                let used = self.index.locate(&entry.id);
+                let is_used = used
+                    .is_none_or(|used| usize::try_from(used.pack).ok() == Some(number) && used.offset == entry.offset);
+                self.note_damage(&path, entry.id, reason, is_used);
             }
         }
         Ok(())
     }
 
-    fn note_damage(&self, path: &str, id: ChunkId, reason: String) {
+    fn note_damage(&self, path: &str, id: ChunkId, reason: String, is_used: bool) {
         let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
         if damaged.iter().all(|pack| pack.path != path) {
             damaged.push(DamagedPack { path: path.to_owned(), reason: reason.clone() });
         }
-        let mut bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
-        bad.reasons.insert(id, format!("{path}: {reason}"));
+        if is_used {
+            let mut bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
+            bad.reasons.insert(id, format!("{path}: {reason}"));
+        }
     }
 }
 
@@ -310,7 +328,7 @@ fn check_region(
     let map = match open_map(store, manifest, disk, region) {
         Ok(Some(map)) => map,
         Ok(None) => return Ok(None),
-        Err(error) if error.is_damage() || is_missing(&error) => return Ok(damaged(error.to_string())),
+        Err(error) if error.is_damage() => return Ok(damaged(error.to_string())),
         Err(error) => return Err(error),
     };
     let mut chunks = 0_u64;
@@ -333,8 +351,4 @@ fn check_region(
         }
     }
     Ok(first.map(|reason| DamagedRegion { region: full_name, chunks, reason }))
-}
-
-fn is_missing(error: &Error) -> bool {
-    matches!(error, Error::Repository(image::Error::Store(error)) if error.kind == image::StoreErrorKind::NotFound)
 }

@@ -2,14 +2,16 @@
 
 use block::{Disk, DiskExtent, WriteAt, is_zero};
 use image::{
-    CHUNK_SIZE, ChunkContent, ChunkIndex, DiskIdentity, DiskRecord, Manifest, MapReader, Store, manifest_path, map_path,
+    CHUNK_SIZE, ChunkContent, ChunkIndex, DiskIdentity, DiskRecord, Manifest, MapReader, Store, StoreErrorKind,
+    manifest_path, map_path,
 };
-use layout::{Grow, PlaceOptions, Placement};
+use layout::{Grow, PlaceError, PlaceOptions, Placement};
 
 use crate::error::{Error, Refusal, RequestError, Result};
 use crate::load::Loader;
 use crate::pieces::Place;
 use crate::progress::{Cancel, Event, Observer, Phase};
+use crate::repository::open_repository;
 use crate::selection::{find, known_regions};
 
 /// A disk that can be overwritten.
@@ -74,6 +76,8 @@ pub struct PlannedDestination {
     pub disk: String,
     /// The destination, as the operator calls it.
     pub destination: String,
+    /// Its bytes.
+    pub size: u64,
     /// Tables and what is cleared; `None` where only regions are restored into the table that is there.
     pub placement: Option<Placement>,
     /// The regions that are written.
@@ -94,6 +98,20 @@ pub struct PlannedRestore {
 }
 
 impl RestorePlan {
+    /// Checks that these are the disks that the plan was made of.
+    pub(super) fn check_assignments(&self, assignments: &[Assignment<'_>]) -> Result<()> {
+        let same = |(planned, assignment): (&PlannedDestination, &Assignment<'_>)| {
+            planned.disk == assignment.disk
+                && planned.destination == assignment.destination.name
+                && planned.size == assignment.destination.disk.size()
+        };
+        if self.disks.len() == assignments.len() && self.disks.iter().zip(assignments).all(same) {
+            Ok(())
+        } else {
+            Err(RequestError::OtherDisks.into())
+        }
+    }
+
     /// Bytes that were saved of all regions that will be written.
     pub fn total_bytes(&self) -> u64 {
         self.disks.iter().flat_map(|disk| &disk.regions).map(|region| region.bytes).sum()
@@ -129,6 +147,8 @@ pub fn plan_restore(
     if assignments.is_empty() {
         return Err(RequestError::NoDisks.into());
     }
+    check_assignments(assignments)?;
+    open_repository(store)?;
     let disks = if request.regions.is_empty() {
         assignments.iter().map(|assignment| plan_disk(&manifest, assignment, &request)).collect::<Result<_>>()?
     } else {
@@ -139,6 +159,21 @@ pub fn plan_restore(
     check_chunks(store, &plan, observer, cancel)?;
     check_cut(store, &plan)?;
     Ok(plan)
+}
+
+/// Two disks of the image on one destination would overwrite each other.
+fn check_assignments(assignments: &[Assignment<'_>]) -> Result<()> {
+    for (number, one) in assignments.iter().enumerate() {
+        for other in assignments.iter().take(number) {
+            if one.disk == other.disk {
+                return Err(RequestError::SameDiskTwice(one.disk.clone()).into());
+            }
+            if one.destination.name == other.destination.name {
+                return Err(RequestError::SameDiskTwice(one.destination.name.clone()).into());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn plan_disk(manifest: &Manifest, assignment: &Assignment<'_>, request: &RestoreRequest) -> Result<PlannedDestination> {
@@ -159,8 +194,14 @@ fn plan_disk(manifest: &Manifest, assignment: &Assignment<'_>, request: &Restore
             left.push(name.clone());
         }
     }
-    let destination = assignment.destination.name.clone();
-    Ok(PlannedDestination { disk: assignment.disk.clone(), destination, placement: Some(placement), regions, left })
+    Ok(PlannedDestination {
+        disk: assignment.disk.clone(),
+        destination: assignment.destination.name.clone(),
+        size: disk.size(),
+        placement: Some(placement),
+        regions,
+        left,
+    })
 }
 
 fn plan_regions(
@@ -175,6 +216,7 @@ fn plan_regions(
     let mut planned = Vec::new();
     for assignment in assignments {
         let record = disk_of(manifest, &assignment.disk)?;
+        check_sectors(record, assignment)?;
         let present =
             layout::read(assignment.destination.disk).map_err(|layout::Error::Io { offset, source, .. }| {
                 Error::Destination { disk: assignment.disk.clone(), operation: "reading", offset, source }
@@ -188,10 +230,36 @@ fn plan_regions(
         }
         let chosen = |name: &String| !regions.iter().any(|region| region.name == *name);
         let left = record.layout.regions.iter().map(|region| region.name.clone()).filter(chosen).collect();
-        let destination = assignment.destination.name.clone();
-        planned.push(PlannedDestination { disk: assignment.disk.clone(), destination, placement: None, regions, left });
+        check_apart(&regions)?;
+        planned.push(PlannedDestination {
+            disk: assignment.disk.clone(),
+            destination: assignment.destination.name.clone(),
+            size: assignment.destination.disk.size(),
+            placement: None,
+            regions,
+            left,
+        });
     }
     Ok(planned)
+}
+
+/// A file system counts in the sectors of the disk that it was made on.
+fn check_sectors(record: &DiskRecord, assignment: &Assignment<'_>) -> Result<()> {
+    let image = record.layout.sector_size;
+    match assignment.destination.disk.sector_size() {
+        Some(destination) if destination != image => {
+            let reason = PlaceError::SectorSize { image, destination };
+            Err(Refusal::Placement { disk: assignment.disk.clone(), reason }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_apart(regions: &[PlannedRestore]) -> Result<()> {
+    let taken = |(number, region): (usize, &PlannedRestore)| {
+        regions.iter().take(number).any(|other| other.extent.overlaps(&region.extent)).then(|| region.name.clone())
+    };
+    regions.iter().enumerate().find_map(taken).map_or(Ok(()), |name| Err(RequestError::SameRegionTwice(name).into()))
 }
 
 fn plan_region(
@@ -237,7 +305,16 @@ pub fn open_map<'a>(
     let Some(map) = &saved.map else { return Ok(None) };
     let summary = map.summary(&manifest_path(&manifest.image))?;
     let path = map_path(&manifest.image, &disk.name, &region.name);
-    Ok(Some(MapReader::open(store, &path, summary, region.extent.length())?))
+    match MapReader::open(store, &path, summary, region.extent.length()) {
+        // A map that the manifest names and nobody finds: the repository is at fault, not the way to it.
+        Err(image::Error::Store(error))
+            if matches!(error.kind, StoreErrorKind::NotFound | StoreErrorKind::Truncated) =>
+        {
+            let expected = format!("a map of {} bytes", map.size);
+            Err(image::Error::corrupt(&path, 0, expected, error.source.to_string()).into())
+        }
+        map => Ok(Some(map?)),
+    }
 }
 
 /// Checks that every chunk has a place, before anything is overwritten.
@@ -293,10 +370,13 @@ fn check_cut(store: &dyn Store, plan: &RestorePlan) -> Result<()> {
                 if content == ChunkContent::Zero {
                     continue;
                 }
-                let missing = loader.load(&[content], stride, &mut chunk_bytes)?;
+                let region = format!("{}:{name}", planned.disk);
+                if let Some(missing) = loader.load(&[content], stride, &mut chunk_bytes)? {
+                    let (image, reason) = (plan.manifest.image.to_string(), missing.reason);
+                    return Err(Error::ChunksDamaged { image, region, count: 1, first_chunk: number, reason });
+                }
                 let lost = crate::source::slice_of(&mut chunk_bytes, extent, both);
-                if missing.is_some() || lost.is_none_or(|bytes| !is_zero(bytes)) {
-                    let region = format!("{}:{name}", planned.disk);
+                if lost.is_none_or(|bytes| !is_zero(bytes)) {
                     return Err(Refusal::DataCutOff { disk: planned.disk.clone(), region }.into());
                 }
             }

@@ -9,7 +9,9 @@ use std::thread;
 use block::{AlignedBuffer, DiskExtent, Extents, InRegion, RegionExtent, is_zero};
 use image::{CHUNK_SIZE, ChunkContent, ChunkId, ChunkRange, Store};
 
-use super::plan::{Assignment, RestorePlan, WritableDisk};
+use super::plan::{Assignment, PlannedDestination, RestorePlan, WritableDisk};
+use layout::TableSectors;
+
 use super::stale::stale_places;
 use crate::error::{Error, Result};
 use crate::load::Loader;
@@ -49,7 +51,11 @@ pub fn restore(
     cancel: &Cancel,
 ) -> std::result::Result<RestoreReport, Interrupted> {
     let untouched = |error| Interrupted { error, unfinished: Vec::new() };
+    plan.check_assignments(assignments).map_err(untouched)?;
     let places = plan.places(store).map_err(untouched)?;
+    if cancel.is_cancelled() {
+        return Err(untouched(Error::Cancelled));
+    }
     let work = Work { store, plan, assignments, places: &places, threads, observer, cancel };
     work.run().map_err(|error| Interrupted {
         error,
@@ -83,15 +89,47 @@ impl Work<'_> {
             self.observer.notify(Event::Began { phase: Phase::ReadBack, total });
             self.go_through(Part::Bodies, &read_back, &|work, worker, piece| work.check(worker, piece))?;
         }
-        self.go_through(Part::Heads, &done, &|work, worker, piece| work.write(worker, piece))?;
-        self.sync()?;
-        if self.plan.request.read_back {
-            self.go_through(Part::Heads, &read_back, &|work, worker, piece| work.check(worker, piece))?;
+        if let Err(error) = self.finish(&done, &read_back) {
+            // What would boot may have been written already. The first error counts, and a disk that takes
+            // nothing any more has got none of what was to come.
+            let _ = self.clear_heads_and_tables().and_then(|()| self.sync());
+            return Err(error);
         }
-        self.write_tables()?;
         report.written_bytes = done.into_inner();
         report.read_back_bytes = read_back.into_inner();
         Ok(report)
+    }
+
+    /// Writes what makes the disks recognisable and bootable.
+    fn finish(&self, done: &AtomicU64, read_back: &AtomicU64) -> Result<()> {
+        self.go_through(Part::Heads, done, &|work, worker, piece| work.write(worker, piece))?;
+        self.sync()?;
+        if self.plan.request.read_back {
+            self.go_through(Part::Heads, read_back, &|work, worker, piece| work.check(worker, piece))?;
+        }
+        self.write_tables()
+    }
+
+    /// Undoes [`Self::finish`] on all disks, also where one fails.
+    fn clear_heads_and_tables(&self) -> Result<()> {
+        let mut result = Ok(());
+        // In the reverse order of writing: what boots goes first.
+        for (number, planned) in self.plan.disks.iter().enumerate() {
+            for table in planned.placement.iter().flat_map(|placement| placement.table.iter().rev()) {
+                result = result.and(self.zero(number, table.extent));
+            }
+        }
+        for place in self.places {
+            let head = place.part(ChunkRange { first: 0, count: 1 });
+            let cleared = place.extent.locate(&head).map_or(Ok(()), |extent| self.zero(place.disk, extent));
+            result = result.and(cleared);
+        }
+        result
+    }
+
+    fn zero(&self, number: usize, extent: DiskExtent) -> Result<()> {
+        let (_, disk) = self.disk(number)?;
+        zero(disk, extent).map_err(|error| self.failed(number, "clearing", extent.start(), error))
     }
 
     fn disk(&self, number: usize) -> Result<(&Assignment<'_>, &dyn WritableDisk)> {
@@ -107,18 +145,16 @@ impl Work<'_> {
     /// Clears what makes a disk boot and a file system recognisable, and stale signatures where the image has free space.
     fn clear(&self) -> Result<()> {
         for (number, planned) in self.plan.disks.iter().enumerate() {
-            let (_, disk) = self.disk(number)?;
             for extent in planned.placement.iter().flat_map(|placement| &placement.clear) {
-                zero(disk, *extent).map_err(|error| self.failed(number, "clearing", extent.start(), error))?;
+                self.zero(number, *extent)?;
             }
         }
         for place in self.places {
-            let (_, disk) = self.disk(place.disk)?;
             let head = place.part(ChunkRange { first: 0, count: 1 });
             let mut clear = stale_places(place.extent.length()).difference(&covered(place));
             clear.insert(head);
             for extent in clear.iter().filter_map(|part| place.extent.locate(&part)) {
-                zero(disk, extent).map_err(|error| self.failed(place.disk, "clearing", extent.start(), error))?;
+                self.zero(place.disk, extent)?;
             }
         }
         Ok(())
@@ -231,26 +267,36 @@ impl Work<'_> {
         Ok(checked)
     }
 
-    /// Writes the tables in the order of the placement: what makes a disk boot comes last.
+    /// Writes the tables in the order of the placement: what makes a disk boot comes last, after
+    /// everything else of all disks.
     fn write_tables(&self) -> Result<()> {
-        for (number, planned) in self.plan.disks.iter().enumerate() {
-            let (assignment, disk) = self.disk(number)?;
-            for table in planned.placement.iter().flat_map(|placement| &placement.table) {
-                let start = table.extent.start();
-                let failed = |error| self.failed(number, "writing the partition table of", start, error);
-                let mut sectors = AlignedBuffer::new(table.bytes.len());
-                sectors.copy_from_slice(&table.bytes);
-                disk.write_at(start, &sectors).map_err(failed)?;
-                disk.sync().map_err(failed)?;
-                sectors.fill(0);
-                disk.read_at(start, &mut sectors).map_err(failed)?;
-                if *sectors != *table.bytes {
-                    let disk = assignment.destination.name.clone();
-                    return Err(Error::ReadBack { disk, extent: table.extent });
-                }
-            }
+        let split = |planned: &'_ PlannedDestination| {
+            let tables = planned.placement.as_ref().map(|placement| placement.table.as_slice()).unwrap_or_default();
+            tables.split_last().map(|(last, others)| (last.clone(), others.to_vec()))
+        };
+        let tables: Vec<_> =
+            (0..).zip(&self.plan.disks).filter_map(|(number, planned)| Some((number, split(planned)?))).collect();
+        for (number, (_, others)) in &tables {
+            others.iter().try_for_each(|table| self.write_table(*number, table))?;
         }
-        Ok(())
+        tables.iter().try_for_each(|(number, (last, _))| self.write_table(*number, last))
+    }
+
+    fn write_table(&self, number: usize, table: &TableSectors) -> Result<()> {
+        let (assignment, disk) = self.disk(number)?;
+        let start = table.extent.start();
+        let failed = |error| self.failed(number, "writing the partition table of", start, error);
+        let mut sectors = AlignedBuffer::new(table.bytes.len());
+        sectors.copy_from_slice(&table.bytes);
+        disk.write_at(start, &sectors).map_err(failed)?;
+        disk.sync().map_err(failed)?;
+        sectors.fill(0);
+        disk.read_at(start, &mut sectors).map_err(failed)?;
+        if *sectors == *table.bytes {
+            Ok(())
+        } else {
+            Err(Error::ReadBack { disk: assignment.destination.name.clone(), extent: table.extent })
+        }
     }
 }
 

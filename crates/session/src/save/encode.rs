@@ -9,6 +9,7 @@ use image::{ChunkContent, ChunkGrid, ChunkId, ChunkIndex, Encoder};
 
 use super::batch::Batch;
 use super::level::LevelControl;
+use super::write::Alarm;
 use crate::error::{Error, Result};
 use crate::source::slice_of;
 
@@ -52,6 +53,7 @@ pub struct Encoding<'a> {
 
 /// Encodes batches until no more come or nobody takes them. A failure is passed on and ends the stage.
 pub fn run(shared: &Encoding<'_>, input: &Receiver<Result<ReadBatch>>, output: &Sender<Result<EncodedBatch>>) {
+    let _alarm = Alarm(output.clone());
     let mut encoder = match Encoder::new(1) {
         Ok(encoder) => encoder,
         Err(error) => return drop(output.send(Err(Error::System(error)))),

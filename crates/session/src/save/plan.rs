@@ -57,6 +57,18 @@ impl SavePlan {
     pub fn total_bytes(&self) -> u64 {
         self.disks.iter().flat_map(|disk| &disk.regions).map(|region| region.extents.total_bytes()).sum()
     }
+
+    /// Checks that these are the disks that the plan was made of.
+    pub(super) fn check_sources(&self, sources: &[Source<'_>]) -> Result<()> {
+        let same = |(disk, source): (&PlannedDisk, &Source<'_>)| {
+            disk.name == source.name && disk.layout.disk_size == source.disk.size()
+        };
+        if self.disks.len() == sources.len() && self.disks.iter().zip(sources).all(same) {
+            Ok(())
+        } else {
+            Err(RequestError::OtherDisks.into())
+        }
+    }
 }
 
 /// Looks at the sources and plans to save them as a new image.
@@ -73,6 +85,7 @@ pub fn plan_save(
     if sources.is_empty() {
         return Err(RequestError::NoDisks.into());
     }
+    check_names(sources)?;
     if image_exists(store, &request.image)? {
         return Err(Refusal::ImageExists(request.image.to_string()).into());
     }
@@ -98,6 +111,20 @@ pub fn plan_save(
         disks.push(PlannedDisk { name: source.name.clone(), layout, regions });
     }
     Ok(SavePlan { request, disks })
+}
+
+/// The names of disks become parts of paths: two equal ones would write into the same files, and an image with an
+/// odd one could not be read again.
+fn check_names(sources: &[Source<'_>]) -> Result<()> {
+    for (number, source) in sources.iter().enumerate() {
+        if !image::is_plain(&source.name) {
+            return Err(RequestError::DiskName(source.name.clone()).into());
+        }
+        if sources.iter().take(number).any(|other| other.name == source.name) {
+            return Err(RequestError::SameDiskTwice(source.name.clone()).into());
+        }
+    }
+    Ok(())
 }
 
 fn plan_region(source: &Source<'_>, region: &Region, is_saved: bool) -> PlannedRegion {

@@ -82,7 +82,8 @@ pub fn run(job: &Job<'_>) -> Result<Outcome> {
     let (to_finisher, full_packs) = bounded(WAITING_PACKS);
 
     let (written, finished) = thread::scope(|scope| {
-        for _ in 0..job.settings.readers.max(1) {
+        // A reader takes a buffer with it when it ends; were there more of them, the last would wait for ever.
+        for _ in 0..job.settings.readers.clamp(1, BUFFERS) {
             let (buffers, to_encoders) = (buffers.clone(), to_encoders.clone());
             let (places, batches, unreadable) = (&places, &batches, &unreadable);
             scope.spawn(move || read_batches(job, places, batches, unreadable, &buffers, &to_encoders));
@@ -123,6 +124,17 @@ fn places<'a>(job: &Job<'a>) -> Vec<Place<'a>> {
         .collect()
 }
 
+/// Tells the writer when the thread that holds it panics: it would wait for ever for the batch of that thread.
+pub struct Alarm<T>(pub Sender<Result<T>>);
+
+impl<T> Drop for Alarm<T> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let _ = self.0.send(Err(Error::System(std::io::Error::other("a thread of the save panicked"))));
+        }
+    }
+}
+
 /// The stage of a reader thread.
 fn read_batches(
     job: &Job<'_>,
@@ -132,6 +144,7 @@ fn read_batches(
     buffers: &Receiver<AlignedBuffer>,
     output: &Sender<Result<ReadBatch>>,
 ) {
+    let _alarm = Alarm(output.clone());
     // The buffer comes first: a reader that held a batch without one would keep the writer waiting
     // for it while others used up all buffers.
     while let Ok(mut buffer) = buffers.recv() {
@@ -140,7 +153,11 @@ fn read_batches(
         }
         let Some(batch) = batches.next() else { return };
         let Some(place) = places.get(batch.region) else { return };
-        let read = if batch.is_hole { Ok(Extents::new()) } else { read_batch(place, batch, &mut buffer) };
+        let read = if batch.is_hole { Ok(Extents::new()) } else { read_batch(job, place, batch, &mut buffer) };
+        // Nobody looks at a batch any more that was given up because the operator stopped the work.
+        if read.is_err() && job.cancel.is_cancelled() {
+            return;
+        }
         // A failure goes the way of the data: the writer would wait for ever for a batch that does not come.
         let read = read.map(|lost| {
             note_unreadable(job, place, batch, &lost, unreadable);
@@ -152,7 +169,7 @@ fn read_batches(
     }
 }
 
-fn read_batch(place: &Place<'_>, batch: Batch, buffer: &mut AlignedBuffer) -> Result<Extents<InDisk>> {
+fn read_batch(job: &Job<'_>, place: &Place<'_>, batch: Batch, buffer: &mut AlignedBuffer) -> Result<Extents<InDisk>> {
     let region = place.region.extent;
     let part = ChunkGrid::new(region.length()).extent_of(batch.range);
     let source_error = |error| Error::Source {
@@ -164,7 +181,7 @@ fn read_batch(place: &Place<'_>, batch: Batch, buffer: &mut AlignedBuffer) -> Re
     let wanted = place.planned.extents.overlapping(part).filter_map(|used| region.locate(&used)).collect();
     let length = usize::try_from(extent.length()).unwrap_or_default();
     let buffer = buffer.get_mut(..length).unwrap_or_default();
-    read_narrowing(place.source.disk, place.sector_size, extent, &wanted, buffer).map_err(source_error)
+    read_narrowing(place.source.disk, place.sector_size, extent, &wanted, buffer, job.cancel).map_err(source_error)
 }
 
 fn note_unreadable(job: &Job<'_>, place: &Place<'_>, batch: Batch, lost: &Extents<InDisk>, unreadable: &Unreadable) {
