@@ -211,6 +211,13 @@ impl Failure {
                 Self::usage("region-not-saved", &t!("failure.region_not_saved", region = name))
             }
             RequestError::NoDisks => Self::usage("no-disks", &t!("failure.no_disks")),
+            RequestError::SameRegionTwice(name) => {
+                Self::usage("region-twice", &t!("failure.region_twice", region = name))
+            }
+            RequestError::DiskName(name) => Self::usage("disk-name", &t!("failure.disk_name", disk = name)),
+            RequestError::OtherDisks => {
+                Self::new(FAILED, "other-disks", &t!("failure.other_disks"), &t!("state.nothing"), &t!("next.disks"))
+            }
             RequestError::SameDiskTwice(name) => Self::usage("disk-twice", &t!("failure.disk_twice", disk = name)),
         }
     }
