@@ -3,7 +3,7 @@
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: build release tools demo test check fuzz bench clean
+.PHONY: build release tools demo test check audit fuzz bench clean
 
 build:
 	cargo build --package sosei
@@ -24,15 +24,19 @@ test: tools check
 	cargo build --package sosei
 	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" cargo test --workspace
 
-# Style, lints, licences and known vulnerabilities.
+# Style and lints.
 check:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	tests/audit.sh
 
-# Fuzzes each parser for SECONDS (60); needs a nightly compiler and cargo-fuzz.
+# Licences, sources and known vulnerabilities of everything that is linked; needs cargo-deny and its database.
+audit:
+	cargo deny check
+
+# Fuzzes each parser for EACH=60 seconds; needs a nightly compiler and cargo-fuzz.
 fuzz:
-	tests/fuzz/run.sh $(or $(SECONDS_EACH),60)
+	for target in ext swap ntfs fat xfs layout; do \
+	  (cd tests && cargo +nightly fuzz run $$target -- -max_total_time=$(or $(EACH),60)) || exit 1; done
 
 # Measures side by side with other tools and writes docs/benchmarks.md.
 bench: tools release

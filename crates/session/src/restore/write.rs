@@ -187,7 +187,10 @@ impl Work<'_> {
                 }
                 let bytes = action(self, &mut worker, &piece?)?;
                 let sum = done.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-                self.observer.notify(Event::Progress { done: sum });
+                // Heads are few and belong to the phase before: telling them would make a bar jump.
+                if part == Part::Bodies {
+                    self.observer.notify(Event::Progress { done: sum });
+                }
             }
             Ok(())
         };
