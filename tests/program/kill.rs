@@ -98,7 +98,7 @@ fn a_save_that_is_killed_again_and_again_goes_on_each_time() {
     let target = repository.path().to_str().unwrap();
     let mut kills = 0_u64;
     loop {
-        let tampering = format!("write:signal=SIGKILL:when={}", 11 + kills % 5);
+        let tampering = format!("write:signal=SIGKILL:when={}", 18 + kills % 6);
         let killed = tampered(&tampering, ["save", target, "node", disk.text(), "--json"]);
         if killed.status == 0 {
             break;

@@ -126,13 +126,13 @@ fn the_disk_of_the_repository_is_refused() {
     let mounted = Mounted::new(device.path(), "rw");
     let target = mounted.path().to_str().unwrap();
     sosei(["save", target, "node", saved.disk.text()]).expect(0);
-    for named in [device.path(), &disk.path] {
+    for (named, expected) in [(device.path(), "repository-disk"), (&disk.path, "disk-in-use")] {
         for command in ["restore", "save"] {
             let image = if command == "save" { "other" } else { "node" };
             let mut arguments = vec![command, target, image, named.to_str().unwrap(), "--json"];
             arguments.extend((command == "restore").then_some("--yes"));
             let code = sosei(arguments).expect(4).code();
-            assert_eq!(code, "repository-disk", "{command} {}", named.display());
+            assert_eq!(code, expected, "{command} {}", named.display());
         }
     }
 }
@@ -165,6 +165,8 @@ fn every_wrong_request_has_its_status() {
     let (target, disk) = (saved.target(), saved.disk.text());
     let directory = tempfile::tempdir().unwrap();
     let (empty, absent) = (directory.path().to_str().unwrap(), "/nowhere/at/all");
+    let link = format!("{empty}/link");
+    std::os::unix::fs::symlink(disk, &link).unwrap();
     let cases: &[(&[&str], i32, &str)] = &[
         (&["restore", target, "unknown", disk, "--yes"], 1, "no-image"),
         (&["show", target, "unknown"], 1, "no-image"),
@@ -180,6 +182,7 @@ fn every_wrong_request_has_its_status() {
         (&["save", "nfs://host/export", "new", disk], 2, "target-unknown"),
         (&["restore", target, "node", disk, "--region", "p9", "--yes"], 2, "no-region"),
         (&["restore", target, "node", disk, disk, "--yes"], 2, "disk-unclear"),
+        (&["save", target, "new", disk, &link], 2, "disk-twice"),
         (&["restore", target, "node", "node=a", "node=b", "--yes"], 2, "disk-twice"),
         (&["restore", target, "node", disk, "--region", "p1=elsewhere:p1", "--yes"], 2, "region-unclear"),
         (&["restore", target, "node", disk, "--grow", "p9", "--yes"], 4, "no-place"),
@@ -210,7 +213,8 @@ fn a_wrong_call_is_told_on_standard_error() {
     ];
     for arguments in cases {
         let finished = sosei(*arguments).expect(2);
-        assert!(finished.stdout.is_empty() && finished.stderr.contains("Usage"), "{arguments:?}: {finished:?}");
+        assert!(finished.stdout.is_empty() && finished.stderr.contains("--help"), "{arguments:?}: {finished:?}");
+        assert_eq!(sosei(arguments.iter().chain(&["--json"])).expect(2).code(), "usage", "{arguments:?}");
     }
     sosei(["--help"]).expect(0);
     assert!(sosei(["--version"]).expect(0).stdout.starts_with("sosei "));
