@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use tests::fill::content;
 use tests::program::{Finished, sosei, tampered};
 use tests::run_status;
 use tests::sample::{Content, MIB, SampleDisk};
@@ -91,14 +92,15 @@ fn a_save_that_is_killed_at_any_call_is_finished_by_the_next() {
 
 #[test]
 fn a_save_that_is_killed_again_and_again_goes_on_each_time() {
-    let disk = disk(90);
+    let disk = SampleDisk::new("node.img", 90 * MIB);
+    disk.write(0, &content(1, 90 * MIB as usize));
     let uninterrupted = saved(&disk);
     let expected = chunks(uninterrupted.path().to_str().unwrap());
     let repository = tempfile::tempdir().unwrap();
     let target = repository.path().to_str().unwrap();
     let mut kills = 0_u64;
     loop {
-        let tampering = format!("write:signal=SIGKILL:when={}", 18 + kills % 6);
+        let tampering = format!("write:signal=SIGKILL:when={}", 14 + kills % 5);
         let killed = tampered(&tampering, ["save", target, "node", disk.text(), "--json"]);
         if killed.status == 0 {
             break;
