@@ -10,7 +10,9 @@ pub mod fuzz_bodies;
 pub mod mount;
 pub mod ntfs;
 pub mod partclone;
+pub mod program;
 pub mod restored;
+pub mod sample;
 pub mod tool;
 
 pub use file_disk::FileDisk;

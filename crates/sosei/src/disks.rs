@@ -52,6 +52,20 @@ pub fn names_of(paths: &[PathBuf]) -> Vec<String> {
     names
 }
 
+/// Refuses a disk that was named twice, also by another of its names: an image would hold it twice, and a
+/// restore would overwrite one disk with another.
+pub fn refuse_twice<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Result<(), Failure> {
+    let mut seen: Vec<PathBuf> = Vec::new();
+    for path in paths {
+        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+        if seen.contains(&real) {
+            return Err(Failure::usage("disk-twice", &t!("failure.disk_twice", disk = path.display())));
+        }
+        seen.push(real);
+    }
+    Ok(())
+}
+
 /// Which disk of an image an argument `[SOURCE=]DISK` means, and the path of the disk.
 ///
 /// Without `SOURCE=`, a single disk of an image goes to the single disk that is named; among several,
@@ -70,6 +84,7 @@ pub fn assign(manifest: &Manifest, arguments: &[String]) -> Result<Vec<(String, 
         }
         assigned.push((name, path));
     }
+    refuse_twice(assigned.iter().map(|(_, path)| path))?;
     Ok(assigned)
 }
 

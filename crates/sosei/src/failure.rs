@@ -83,13 +83,18 @@ impl Failure {
         failure
     }
 
-    /// Prints it on standard error, or as a document.
+    /// Prints it as a document on standard output.
+    pub fn print_document(&self) {
+        document(&json!({ "error": {
+            "status": self.status, "code": self.code, "message": self.message,
+            "state": self.state, "next": self.next,
+        }}));
+    }
+
+    /// Prints it on standard error, and as a document where one was asked for.
     pub fn print(&self, json: bool) {
         if json {
-            document(&json!({ "error": {
-                "status": self.status, "code": self.code, "message": self.message,
-                "state": self.state, "next": self.next,
-            }}));
+            self.print_document();
         }
         error_line(format!("{}: {} [{}]", t!("failure.heading"), self.message, self.code));
         error_line(format!("  {}: {}", t!("state.heading"), self.state));

@@ -29,7 +29,14 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are no error; what is wrong with a call goes to standard error.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { failure::WRONG_USAGE } else { failure::DONE });
+            if !error.use_stderr() {
+                return ExitCode::from(failure::DONE);
+            }
+            // A program that asked for a document gets one, whatever is wrong with the rest of its call.
+            if std::env::args_os().any(|argument| argument == "--json") {
+                failure::Failure::usage("usage", error.to_string().trim()).print_document();
+            }
+            return ExitCode::from(failure::WRONG_USAGE);
         }
     };
     if let Some(language) = arguments.general.lang {

@@ -9,7 +9,7 @@ use session::{Cancel, SavePlan, SaveRequest, SaveSettings, Source, plan_save, sa
 
 use super::describe;
 use crate::arguments::{General, Save};
-use crate::disks::{identity_of, names_of, open_source};
+use crate::disks::{identity_of, names_of, open_source, refuse_twice};
 use crate::failure::{DONE, Failure, UNREADABLE};
 use crate::output::{bytes, document, duration, error_line, line, rate, table};
 use crate::progress::Progress;
@@ -22,6 +22,7 @@ const READERS: usize = 2;
 pub fn run(arguments: &Save, general: General) -> Result<u8, Failure> {
     let cancel = signals::cancel_on_signals();
     let target = target::open(&arguments.target)?;
+    refuse_twice(arguments.disks.iter())?;
     for disk in &arguments.disks {
         safety::refuse_repository_disk(&target, disk)?;
     }

@@ -1,0 +1,236 @@
+//! Restores onto other disks than the one that was saved, of parts of it, and of tables that are odd.
+#![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tests::fill::content;
+use tests::program::{Finished, sosei};
+use tests::run;
+use tests::sample::{Content, MIB, SampleDisk, check, copy, files, read};
+
+/// A disk and a repository with its image `node`.
+struct Saved {
+    repository: tempfile::TempDir,
+    disk: SampleDisk,
+}
+
+impl Saved {
+    fn new(disk: SampleDisk, arguments: &[&str]) -> Self {
+        let saved = Self { repository: tempfile::tempdir().unwrap(), disk };
+        sosei(["save", saved.target(), "node", saved.disk.text()].iter().chain(arguments)).expect(0);
+        saved
+    }
+
+    fn target(&self) -> &str {
+        self.repository.path().to_str().unwrap()
+    }
+
+    fn restore(&self, destination: &Path, arguments: &[&str]) -> Finished {
+        let fixed = ["restore", self.target(), "node", destination.to_str().unwrap(), "--yes"];
+        sosei(fixed.iter().chain(arguments))
+    }
+
+    fn compare(&self, destination: &Path) -> Finished {
+        sosei(["compare", self.target(), "node", destination.to_str().unwrap(), "--json"])
+    }
+
+    fn manifest(&self) -> Value {
+        sosei(["show", self.target(), "node", "--json"]).expect(0).json()["manifest"].take()
+    }
+}
+
+/// A disk with a GPT: an ext4 partition and, with slots left free, a raw one.
+fn gpt() -> SampleDisk {
+    let mut disk = SampleDisk::new("node.img", 32 * MIB);
+    disk.sgdisk(&["-n1:1M:+16M", "-c1:根", "-n4:20M:+8M", "-t4:da00", "-A4:set:62"]);
+    disk.add("p1", MIB, 16 * MIB, Content::Ext4, 512);
+    disk.add("p4", 20 * MIB, 8 * MIB, Content::Raw, 512);
+    disk
+}
+
+/// Every partition with all that its entry says, as sfdisk reads it.
+fn entries(disk: &Path) -> Value {
+    let text = run("sfdisk", ["--json", disk.to_str().unwrap()]).replace(disk.to_str().unwrap(), "DISK");
+    let mut table: Value = serde_json::from_str(&text).unwrap();
+    table["partitiontable"]["partitions"].take()
+}
+
+fn check_gpt(disk: &Path) {
+    let verified = run("sgdisk", ["--verify", disk.to_str().unwrap()]);
+    assert!(verified.contains("No problems found"), "{verified}");
+}
+
+/// The part of a disk that begins at `start` holds the file system that `source` was saved from.
+fn check_files(disk: &Path, start: u64, source: &SampleDisk, name: &str) {
+    let part = source.part(name);
+    let directory = tempfile::tempdir().unwrap();
+    let image = directory.path().join("part");
+    copy(disk, start, part.size, &image, 0);
+    check(&image, part.content);
+    assert_eq!(files(&image, part.content), part.tree);
+}
+
+#[test]
+fn on_a_larger_disk_the_table_reaches_to_its_end() {
+    let saved = Saved::new(gpt(), &[]);
+    let larger = saved.disk.destination("larger.img", 50 * MIB + 512);
+    let restored = saved.restore(&larger, &[]).expect(0);
+    assert!(restored.stderr.contains("LastUsableLBA"), "changes are shown: {}", restored.stderr);
+    check_gpt(&larger);
+    assert_eq!(entries(&larger), entries(&saved.disk.path));
+    assert_eq!(saved.compare(&larger).expect(0).json()["equal"], true);
+    check_files(&larger, MIB, &saved.disk, "p1");
+    assert!(read(&larger, 20 * MIB, 8 * MIB) == read(&saved.disk.path, 20 * MIB, 8 * MIB));
+    // The old end of the disk is free space now; nothing that looked like a table is left there.
+    assert!(block::is_zero(&read(&larger, 32 * MIB - 512, 512)));
+}
+
+#[test]
+fn the_last_partition_grows_where_it_is_asked_to() {
+    let saved = Saved::new(gpt(), &[]);
+    let larger = saved.disk.destination("larger.img", 50 * MIB);
+    saved.restore(&larger, &["--grow", "last"]).expect(0);
+    check_gpt(&larger);
+    let (mut old, new) = (entries(&saved.disk.path), entries(&larger));
+    assert_eq!(new[1]["start"].as_u64().unwrap() * 512, 20 * MIB);
+    // Up to the last whole MiB before the backup table.
+    assert_eq!(new[1]["size"].as_u64().unwrap() * 512, 29 * MIB);
+    old[1]["size"] = new[1]["size"].clone();
+    assert_eq!(new, old, "nothing else changes");
+    assert!(read(&larger, 20 * MIB, 8 * MIB) == read(&saved.disk.path, 20 * MIB, 8 * MIB));
+    check_files(&larger, MIB, &saved.disk, "p1");
+    let blocked = saved.restore(&larger, &["--grow", "p1", "--json"]).expect(4);
+    assert_eq!(blocked.code(), "no-place");
+}
+
+#[test]
+fn a_layout_comes_without_its_contents() {
+    let disk = gpt();
+    disk.write(64 << 10, &content(5, 50_000));
+    let saved = Saved::new(disk, &[]);
+    let destination = saved.disk.destination("destination.img", 32 * MIB);
+    saved.restore(&destination, &["--layout-only"]).expect(0);
+    check_gpt(&destination);
+    assert_eq!(entries(&destination), entries(&saved.disk.path));
+    assert!(read(&destination, 0, MIB) == read(&saved.disk.path, 0, MIB), "tables and the gap behind them");
+    for start in [2 * MIB, 10 * MIB, 22 * MIB] {
+        assert!(read(&destination, start, 4096).iter().all(|byte| *byte == 0xA5), "{start} was written");
+    }
+}
+
+#[test]
+fn a_region_goes_alone_into_another() {
+    let saved = Saved::new(gpt(), &[]);
+    let other = SampleDisk::new("other.img", 80 * MIB);
+    other.write(0, &vec![0xA5; 80 * MIB as usize]);
+    other.divide(512, "label: dos\nstart=1MiB, size=8MiB, type=83\nstart=30MiB, size=20MiB, type=83\n");
+    let before = fs::read(&other.path).unwrap();
+    let (path, text) = (&other.path, other.text());
+    saved.restore(path, &["--region", &format!("p1={text}:p2")]).expect(0);
+    check_files(path, 30 * MIB, &saved.disk, "p1");
+    let after = fs::read(path).unwrap();
+    let (start, end) = (30 * MIB as usize, 46 * MIB as usize);
+    assert!(after[..start] == before[..start] && after[end..] == before[end..], "nothing else is written");
+
+    for (region, status, code) in [
+        (format!("p1={text}:p1"), 4, "region-too-small"),
+        (format!("p1={text}:p7"), 2, "no-region"),
+        ("p4".to_owned(), 2, "no-region"),
+    ] {
+        assert_eq!(saved.restore(path, &["--region", &region, "--json"]).expect(status).code(), code, "{region}");
+    }
+    assert!(fs::read(path).unwrap() == after);
+}
+
+#[test]
+fn a_damaged_region_is_replaced_in_place() {
+    let saved = Saved::new(gpt(), &[]);
+    saved.disk.write(21 * MIB, &[0; 100_000]);
+    let file_system = saved.disk.part("p1").used.as_slice()[0];
+    let kept = read(&saved.disk.path, MIB, 16 * MIB);
+    assert_eq!(saved.compare(&saved.disk.path).expect(1).json()["comparison"]["differences"][0]["region"], "node:p4");
+    saved.restore(&saved.disk.path, &["--region", "p4"]).expect(0);
+    assert_eq!(saved.compare(&saved.disk.path).expect(0).json()["equal"], true);
+    assert!(read(&saved.disk.path, MIB, 16 * MIB) == kept && file_system.start() == 0);
+}
+
+#[test]
+fn an_image_may_hold_one_region_only() {
+    let saved = Saved::new(gpt(), &["--region", "p1"]);
+    let manifest = saved.manifest();
+    let records = manifest["disks"][0]["regions"].as_array().unwrap();
+    for record in records {
+        assert_eq!(record["map"].is_null(), record["name"] != "p1", "{record}");
+    }
+    assert!(manifest["totals"]["saved_bytes"].as_u64().unwrap() < 16 * MIB);
+    let destination = saved.disk.destination("destination.img", 32 * MIB);
+    let refused = saved.restore(&destination, &["--region", "p4", "--json"]).expect(2);
+    // The destination has no table, and the image no such region: either is told.
+    assert!(["region-not-saved", "no-region"].contains(&refused.code().as_str()));
+    let restored = saved.restore(&destination, &[]).expect(0);
+    assert!(restored.stderr.contains("not written: gap1 gap2 p4"), "{}", restored.stderr);
+    check_gpt(&destination);
+    assert_eq!(entries(&destination), entries(&saved.disk.path));
+    check_files(&destination, MIB, &saved.disk, "p1");
+    assert!(read(&destination, 22 * MIB, 4096).iter().all(|byte| *byte == 0xA5), "p4 was not saved");
+    let compared = saved.compare(&destination).expect(0).json();
+    assert!(compared["comparison"]["not_in_image"].as_array().unwrap().contains(&json!("node:p4")), "{compared}");
+}
+
+#[test]
+fn a_disk_without_a_table_is_one_region() {
+    let mut disk = SampleDisk::new("plain.img", 16 * MIB);
+    disk.add("disk", 0, 16 * MIB, Content::Ext4, 512);
+    let saved = Saved::new(disk, &[]);
+    let layout = &saved.manifest()["disks"][0]["layout"];
+    assert_eq!((&layout["table"], &layout["regions"][0]["name"]), (&json!("none"), &json!("disk")));
+    let destination = saved.disk.destination("destination.img", 20 * MIB);
+    saved.restore(&destination, &[]).expect(0);
+    check_files(&destination, 0, &saved.disk, "disk");
+    assert_eq!(saved.compare(&destination).expect(0).json()["equal"], true);
+}
+
+#[test]
+fn a_damaged_table_is_restored_as_it_was_and_told() {
+    for (place, code, text) in
+        [(512 + 40, "primary-gpt-damaged", "primary GPT"), (32 * MIB - 512, "backup-gpt-damaged", "backup GPT")]
+    {
+        let disk = gpt();
+        disk.write(place, &[0xFF; 8]);
+        let listed = sosei(["disks", disk.text()]).expect(0).stdout;
+        assert!(listed.contains(text), "{listed}");
+        let saved = Saved::new(disk, &[]);
+        assert_eq!(saved.manifest()["disks"][0]["layout"]["findings"][0]["code"], code);
+        let printed = sosei(["show", saved.target(), "node", "--lang", "ja"]).expect(0).stdout;
+        assert!(printed.contains("  ! "), "{printed}");
+        let destination = saved.disk.destination("destination.img", 32 * MIB);
+        saved.restore(&destination, &[]).expect(0);
+        for (start, length) in [(0, MIB), (31 * MIB, MIB)] {
+            assert!(read(&destination, start, length) == read(&saved.disk.path, start, length), "{code} from {start}");
+        }
+        check_files(&destination, MIB, &saved.disk, "p1");
+    }
+}
+
+#[test]
+fn more_entries_than_usual_come_back() {
+    let disk = SampleDisk::new("many.img", 64 * MIB);
+    let mut arguments = ["-S", "256", "-a", "1"].map(str::to_owned).to_vec();
+    arguments.extend((1..=150).map(|number| format!("-n{number}:{}:+64K", 4096 + number * 256)));
+    arguments.extend(["-n200:50M:+1M".to_owned(), "-c200:二百".to_owned()]);
+    disk.sgdisk(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    disk.write((4096 + 150 * 256) * 512, &content(150, 64 << 10));
+    let saved = Saved::new(disk, &[]);
+    let mut sizes = vec![64 * MIB, 80 * MIB];
+    while let Some(size) = sizes.pop() {
+        let destination = saved.disk.destination("destination.img", size);
+        saved.restore(&destination, &[]).expect(0);
+        check_gpt(&destination);
+        let restored = entries(&destination);
+        assert_eq!(restored.as_array().unwrap().len(), 151);
+        assert_eq!(restored, entries(&saved.disk.path));
+        assert_eq!(saved.compare(&destination).expect(0).json()["equal"], true);
+    }
+}
