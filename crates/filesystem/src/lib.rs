@@ -14,6 +14,7 @@ mod crc32c;
 mod error;
 mod ext;
 mod fat;
+mod foreign;
 mod identity;
 mod ntfs;
 mod swap;
@@ -145,12 +146,21 @@ pub fn survey(region: &dyn ReadAt) -> Survey {
             Err(error) => return Survey::whole(None, error.into()),
         }
     }
-    match found.as_slice() {
-        [] => Survey::whole(None, Reason::new(ReasonCode::Unrecognised, "no known file system")),
-        [(row, file_system)] => survey_row(region, row, file_system),
-        several => {
-            let kinds: Vec<_> = several.iter().map(|(_, file_system)| file_system.kind.as_str()).collect();
-            Survey::whole(None, Reason::new(ReasonCode::Ambiguous, &format!("signatures of {}", kinds.join(" and "))))
+    let foreign = match foreign::signatures(region) {
+        Ok(foreign) => foreign,
+        Err(error) => return Survey::whole(None, error.into()),
+    };
+    match (found.as_slice(), foreign.as_slice()) {
+        ([], []) => Survey::whole(None, Reason::new(ReasonCode::Unrecognised, "no known file system")),
+        ([], foreign) => {
+            let detail = format!("signature of {}", foreign.join(" and "));
+            Survey::whole(None, Reason::new(ReasonCode::Unrecognised, &detail))
+        }
+        ([(row, file_system)], []) => survey_row(region, row, file_system),
+        (several, foreign) => {
+            let known = several.iter().map(|(_, file_system)| file_system.kind.as_str());
+            let names: Vec<_> = known.chain(foreign.iter().copied()).collect();
+            Survey::whole(None, Reason::new(ReasonCode::Ambiguous, &format!("signatures of {}", names.join(" and "))))
         }
     }
 }
