@@ -17,7 +17,15 @@ use crate::Error;
 /// What, where its magic number lies in the region in bytes, and the magic number.
 const SIGNATURES: &[(&str, u64, &[u8])] = &[
     ("LUKS", 0, b"LUKS\xBA\xBE"),
-    ("LUKS (second header)", 0x4000, b"SKUL\xBA\xBE"),
+    ("LUKS2", 0x4000, b"SKUL\xBA\xBE"),
+    ("LUKS2", 0x8000, b"SKUL\xBA\xBE"),
+    ("LUKS2", 0x10000, b"SKUL\xBA\xBE"),
+    ("LUKS2", 0x20000, b"SKUL\xBA\xBE"),
+    ("LUKS2", 0x40000, b"SKUL\xBA\xBE"),
+    ("LUKS2", 0x80000, b"SKUL\xBA\xBE"),
+    ("LUKS2", 0x100000, b"SKUL\xBA\xBE"),
+    ("LUKS2", 0x200000, b"SKUL\xBA\xBE"),
+    ("LUKS2", 0x400000, b"SKUL\xBA\xBE"),
     ("LVM2", 24, b"LVM2 001"),
     ("LVM2", 512 + 24, b"LVM2 001"),
     ("LVM2", 1024 + 24, b"LVM2 001"),
@@ -77,9 +85,9 @@ mod tests {
     use super::*;
     use crate::{Coverage, ReasonCode, survey};
 
-    /// A swap area of 4 MiB, of which only the first page is in use.
+    /// A region of 5 MiB with a swap area of 4 MiB, of which only the first page is in use.
     fn swap() -> MemoryDisk {
-        let disk = MemoryDisk::new(4 << 20);
+        let disk = MemoryDisk::new(5 << 20);
         disk.write_at(4086, b"SWAPSPACE2").unwrap();
         let mut header = [0; 12];
         header[0] = 1;
