@@ -87,3 +87,24 @@ fn xfs() {
 fn layout() {
     check(&Subject::layout(), 2000);
 }
+
+#[test]
+fn files_of_a_repository() {
+    let mut random = Random(7);
+    for _ in 0..20_000 {
+        let length = random.below(200);
+        let mut input = vec![random.below(256) as u8];
+        input.extend((0..length).map(|_| random.byte()));
+        tests::fuzz_image::check(&input);
+    }
+    // A map that is whole: 3 chunks, the first zero, one extent. The bodies must reach what lies behind the digest.
+    let mut map = vec![1];
+    for number in [3_u64 << 18, 1, 3, 0, 3 << 18] {
+        map.extend(number.to_le_bytes());
+    }
+    for number in [0_u32, 1, 1, 2] {
+        map.extend(number.to_le_bytes());
+    }
+    map.extend([0xAB; 64]);
+    tests::fuzz_image::check(&map);
+}

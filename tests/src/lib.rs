@@ -7,6 +7,7 @@
 pub mod file_disk;
 pub mod fill;
 pub mod fuzz_bodies;
+pub mod fuzz_image;
 pub mod mount;
 pub mod ntfs;
 pub mod partclone;
