@@ -73,7 +73,9 @@ fn a_reader_written_from_the_document_restores_every_saved_byte() {
     }
 
     let mut methods = Vec::new();
-    for (region, saved) in record["layout"]["regions"].as_array().unwrap().iter().zip(record["regions"].as_array().unwrap()) {
+    for (region, saved) in
+        record["layout"]["regions"].as_array().unwrap().iter().zip(record["regions"].as_array().unwrap())
+    {
         let (start, length) = extent(&region["extent"]);
         let name = region["name"].as_str().unwrap();
         run("python3", [&reader(), repository, "first", "node", name, output_path]);
