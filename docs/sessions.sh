@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs the sessions that the operator's guides quote and writes what the program says to docs/sessions/*.txt.
+# Runs the sessions that the operator's guides quote and writes what the program says to docs/sessions/*.txt and
+# into the guides, below each line <!-- session NAME -->.
 #
 #   docs/sessions.sh [PROGRAM]        default: target/release/sosei
 #
@@ -30,14 +31,14 @@ show() {
 }
 
 truncate -s 64M sda.img
-printf 'label: gpt\nlabel-id: 6A6E0D5C-7B21-4C6B-8E3D-50534F534549\nsize=8M, type=U, name=ESP\nsize=24M, type=L, name=root\n' |
+printf 'label: gpt\nlabel-id: 6A6E0D5C-7B21-4C6B-8E3D-50534F534549\nsize=8M, type=U, name=ESP, uuid=00000000-0000-4000-8000-000000000001\nsize=24M, type=L, name=root, uuid=00000000-0000-4000-8000-000000000002\n' |
     sfdisk -q sda.img
 dd if=/dev/zero of=esp bs=1M count=8 status=none
 mkfs.vfat -n ESP -i 5053A11E esp >/dev/null
 echo 'set default=0' >node/grub.cfg
 dd if="$program" of=node/program bs=64k count=60 status=none
-mkfs.ext4 -q -F -L root -U 11111111-2222-3333-4444-555555555555 -d node -E nodiscard root.img 24M 2>/dev/null ||
-    { truncate -s 24M root.img; mkfs.ext4 -q -F -L root -U 11111111-2222-3333-4444-555555555555 -d node root.img; }
+truncate -s 24M root.img
+mkfs.ext4 -q -F -L root -U 11111111-2222-3333-4444-555555555555 -d node root.img
 dd if=esp of=sda.img bs=1M seek=1 conv=notrunc status=none
 dd if=root.img of=sda.img bs=1M seek=9 conv=notrunc status=none
 
@@ -85,3 +86,17 @@ for lang in en ja; do
 done
 # The name of the directory means nothing to a reader.
 sed -i "s|$work/||g; s|$work|.|g" "$out"/*.txt
+
+# The guides quote the files: each block below its marker is written anew.
+for guide in "$here"/operators-guide*.md; do
+    awk -v directory="$out" '
+        /^<!-- session [a-z-]+ -->$/ {
+            print; print "```console"
+            while ((getline line < (directory "/" $3 ".txt")) > 0) print line
+            print "```"; skipping = 2; next
+        }
+        skipping && /^```/ { skipping--; next }
+        !skipping
+    ' "$guide" >"$work/guide"
+    cat "$work/guide" >"$guide"
+done

@@ -131,8 +131,9 @@ fn a_flipped_byte_is_noticed(repository: &str, output: &str) {
     fs::write(&pack, bytes).unwrap();
     let names = ["gap1", "p1", "p2"];
     let noticed = names.iter().any(|name| {
-        let arguments = [&reader(), repository, "first", "node", name, output];
-        !run_status("python3", arguments).status.success()
+        let failed = run_status("python3", [&reader(), repository, "first", "node", name, output]);
+        // By the digest, not by a decompressor that stumbles.
+        !failed.status.success() && String::from_utf8_lossy(&failed.stderr).contains("wrong check")
     });
     assert!(noticed, "no region noticed a flipped byte");
 }
