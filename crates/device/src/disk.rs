@@ -67,18 +67,6 @@ impl SourceDisk {
     pub fn look(path: &Path) -> Result<Self> {
         Ok(Self { open: OpenDisk::open(path, Access::Look)? })
     }
-
-    /// Sets the kernel's read-only flag, so that nobody on this machine can write to the disk by accident.
-    /// The flag stays after this value is gone.
-    ///
-    /// # Errors
-    /// What the kernel said. Regular files have no such flag: nothing is done.
-    pub fn set_read_only(&self) -> Result<()> {
-        if !self.open.is_block_device {
-            return Ok(());
-        }
-        ioctl::set_read_only(&self.open.buffered, true).map_err(|source| self.open.error("write-protecting", source))
-    }
 }
 
 impl DestinationDisk {

@@ -1,7 +1,6 @@
 //! The ioctls of block devices that no library wraps, from the Linux kernel's `include/uapi/linux/fs.h`.
 #![allow(unsafe_code)]
 
-use std::ffi::c_int;
 use std::fs::File;
 use std::io;
 
@@ -9,7 +8,6 @@ use rustix::ioctl::{NoArg, Setter, ioctl, opcode};
 
 const REREAD_PARTITIONS: rustix::ioctl::Opcode = opcode::none(0x12, 95);
 const ZERO_OUT: rustix::ioctl::Opcode = opcode::none(0x12, 127);
-const SET_READ_ONLY: rustix::ioctl::Opcode = opcode::none(0x12, 93);
 
 /// `BLKRRPART`: the kernel reads the partition table again.
 pub fn reread_partitions(disk: &File) -> io::Result<()> {
@@ -21,10 +19,4 @@ pub fn reread_partitions(disk: &File) -> io::Result<()> {
 pub fn zero_out(disk: &File, start: u64, length: u64) -> io::Result<()> {
     // SAFETY: BLKZEROOUT reads two u64 through the pointer, which `Setter` passes to a value that outlives the call.
     Ok(unsafe { ioctl(disk, Setter::<ZERO_OUT, [u64; 2]>::new([start, length])) }?)
-}
-
-/// `BLKROSET`: the kernel refuses to write to the device, whoever asks.
-pub fn set_read_only(disk: &File, read_only: bool) -> io::Result<()> {
-    // SAFETY: BLKROSET reads one int through the pointer, which `Setter` passes to a value that outlives the call.
-    Ok(unsafe { ioctl(disk, Setter::<SET_READ_ONLY, c_int>::new(c_int::from(read_only))) }?)
 }

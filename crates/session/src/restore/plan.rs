@@ -2,8 +2,8 @@
 
 use block::{Disk, DiskExtent, WriteAt, is_zero};
 use image::{
-    CHUNK_SIZE, ChunkContent, ChunkIndex, DiskIdentity, DiskRecord, Manifest, MapReader, Store, StoreErrorKind,
-    manifest_path, map_path,
+    CHUNK_SIZE, ChunkContent, ChunkIndex, DiskRecord, Manifest, MapReader, Store, StoreErrorKind, manifest_path,
+    map_path,
 };
 use layout::{Grow, PlaceError, PlaceOptions, Placement};
 
@@ -22,8 +22,6 @@ impl<T: Disk + WriteAt> WritableDisk for T {}
 pub struct Destination<'a> {
     /// What the operator calls it, as `/dev/sdb`.
     pub name: String,
-    /// What it is by itself.
-    pub identity: DiskIdentity,
     /// Its bytes.
     pub disk: &'a dyn WritableDisk,
 }

@@ -77,7 +77,7 @@ pub fn save_with(
 
 pub fn assignment<'a>(disk: &str, destination: &'a dyn WritableDisk) -> Assignment<'a> {
     let name = format!("/dev/{disk}");
-    let destination = Destination { name, identity: DiskIdentity::default(), disk: destination };
+    let destination = Destination { name, disk: destination };
     Assignment { disk: disk.to_owned(), destination }
 }
 

@@ -15,7 +15,7 @@ use session::{
 
 use super::describe;
 use crate::arguments::{General, Restore};
-use crate::disks::{assign, identity_of, open_destination};
+use crate::disks::{assign, open_destination};
 use crate::failure::{DONE, Failure};
 use crate::output::{bytes, document, duration, error_line, line, rate, table};
 use crate::progress::Progress;
@@ -40,11 +40,7 @@ pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
         .zip(&disks)
         .map(|((name, path), disk)| Assignment {
             disk: name.clone(),
-            destination: Destination {
-                name: path.display().to_string(),
-                identity: identity_of(&device::identify(path)),
-                disk,
-            },
+            destination: Destination { name: path.display().to_string(), disk },
         })
         .collect();
     let progress = Progress::new(general);
