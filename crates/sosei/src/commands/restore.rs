@@ -9,14 +9,14 @@ use layout::Grow;
 use rust_i18n::t;
 use serde_json::json;
 use session::{
-    Assignment, Destination, RegionChoice, RestorePlan, RestoreReport, RestoreRequest, open_repository, plan_restore,
-    read_manifest, restore,
+    Assignment, Destination, Event, Observer, RegionChoice, RestorePlan, RestoreReport, RestoreRequest,
+    open_repository, plan_restore, read_manifest, restore,
 };
 
 use super::describe;
 use crate::arguments::{General, Restore};
 use crate::disks::{assign, identity_of, open_destination};
-use crate::failure::{DONE, Failure};
+use crate::failure::{DONE, Failure, chain};
 use crate::output::{bytes, document, duration, error_line, line, rate, table};
 use crate::progress::Progress;
 use crate::{safety, signals, target};
@@ -52,7 +52,9 @@ pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
     progress.finish();
     let plan = plan?;
     refuse_collision(&plan, &assigned, &attached, &arguments.confirm)?;
-    print_plan(&plan, &assigned);
+    if !general.json || is_asked(arguments) {
+        print_plan(&plan, &assigned);
+    }
     confirm(arguments, &assigned)?;
 
     let clock = Instant::now();
@@ -64,7 +66,8 @@ pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
     for (disk, (_, path)) in disks.iter().zip(&assigned) {
         // The disk is whole; only the kernel's view of it is old until the next boot.
         if let Err(error) = disk.reread_partitions() {
-            error_line(t!("restore.reread", disk = path.display(), details = error));
+            let text = t!("restore.reread", disk = path.display(), details = chain(&error)).into_owned();
+            progress.notify(Event::Warning { text });
         }
     }
     report(&plan, &restored, milliseconds, general);
@@ -179,13 +182,18 @@ fn change_text(change: &layout::Change) -> String {
     }
 }
 
+/// Whether somebody is there who is asked and must see the plan.
+fn is_asked(arguments: &Restore) -> bool {
+    !arguments.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
 /// Asks twice on a terminal, the second time for the name of the first destination. Without a terminal
 /// somebody must have said --yes.
 fn confirm(arguments: &Restore, assigned: &[(String, PathBuf)]) -> Result<(), Failure> {
     if arguments.yes {
         return Ok(());
     }
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+    if !is_asked(arguments) {
         return Err(Failure::refused("not-confirmed", &t!("failure.not_confirmed")));
     }
     let declined = || Failure::refused("declined", &t!("failure.declined"));
