@@ -254,6 +254,36 @@ fn a_flipped_bit_is_found_and_never_restored() {
     sosei(["verify", target]).expect(0);
 }
 
+#[test]
+fn a_missing_or_shortened_file_is_found_without_reading_the_chunks() {
+    let disk = disk(2);
+    let repository = tempfile::tempdir().unwrap();
+    let target = repository.path().to_str().unwrap();
+    sosei(["save", target, "node", disk.text()]).expect(0);
+    let destination = disk.destination("destination.img", disk.size());
+    let path = destination.to_str().unwrap();
+    let clean = fs::read(&destination).unwrap();
+    let of_image = files(repository.path()).into_iter().filter(|file| file.extension().unwrap() != "json");
+    for (file, is_removed) in of_image.flat_map(|file| [(file.clone(), true), (file, false)]) {
+        let bytes = fs::read(&file).unwrap();
+        if is_removed {
+            fs::remove_file(&file).unwrap();
+        } else {
+            fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+        }
+        for arguments in [&["verify", target, "--quick", "--json"][..], &["verify", target, "node", "--json"]] {
+            let verified = sosei(arguments).expect(5).json();
+            let region = verified["verification"]["images"][0]["regions"][0]["region"].as_str();
+            assert!(region.is_some_and(|region| region.starts_with("node:")), "{}: {verified}", file.display());
+        }
+        let restored = sosei(["restore", target, "node", path, "--yes", "--json"]).expect(5);
+        assert_eq!(restored.code(), "damaged");
+        assert!(fs::read(&destination).unwrap() == clean, "{}: the destination was written", file.display());
+        fs::write(&file, &bytes).unwrap();
+    }
+    sosei(["verify", target, "node", "--quick"]).expect(0);
+}
+
 /// A damaged pack is named, with the regions that it hits.
 fn check_pack_damage(verified: &Value, what: &str) {
     let verification = &verified["verification"];
