@@ -230,7 +230,8 @@ impl Failure {
             StoreErrorKind::Denied => {
                 ("target-denied", t!("failure.target_denied", details = details), t!("next.allow"))
             }
-            StoreErrorKind::Truncated => {
+            // A file that the manifest or an index names is gone or has become shorter.
+            StoreErrorKind::NotFound | StoreErrorKind::Truncated => {
                 let message = t!("failure.damaged", details = details);
                 return Self::new(DAMAGED, "damaged", &message, &t!("state.nothing"), &t!("next.damaged"));
             }
