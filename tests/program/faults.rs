@@ -23,8 +23,8 @@ fn disk(raw: u64) -> SampleDisk {
 /// A small file system as a target, on a loop device over a file.
 struct SmallTarget {
     mounted: Mounted,
-    _device: LoopDevice,
-    _file: SampleDisk,
+    device: LoopDevice,
+    file: SampleDisk,
 }
 
 impl SmallTarget {
@@ -32,7 +32,7 @@ impl SmallTarget {
         let file = SampleDisk::new("target.img", size);
         run("mke2fs", ["-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=0", file.text()]);
         let device = LoopDevice::attach(&file.path, 512);
-        Self { mounted: Mounted::new(device.path(), "errors=continue"), _device: device, _file: file }
+        Self { mounted: Mounted::new(device.path(), "errors=continue"), device, file }
     }
 
     fn text(&self) -> &str {
@@ -78,17 +78,13 @@ fn a_save_onto_a_full_target_is_finished_when_there_is_room() {
 #[test]
 fn a_target_that_breaks_ends_the_save() {
     let disk = disk(40);
-    // The medium promises 128 MiB and takes 24: writing behind them is an I/O error.
-    let memory = Mounted::memory(24 * MIB);
-    let medium = memory.path().join("medium.img");
-    File::create(&medium).unwrap().set_len(128 * MIB).unwrap();
-    run("mke2fs", ["-q", "-F", "-t", "ext4", medium.to_str().unwrap()]);
-    let device = LoopDevice::attach(&medium, 512);
-    let mounted = Mounted::new(device.path(), "errors=continue");
-    let broken = sosei(["save", mounted.path().to_str().unwrap(), "node", disk.text(), "--json"]).expect(1);
+    let target = SmallTarget::new(128 * MIB);
+    // From now on the medium ends after 8 MiB: an I/O error is all that a writer behind them gets.
+    OpenOptions::new().write(true).open(&target.file.path).unwrap().set_len(8 * MIB).unwrap();
+    run("losetup", ["--set-capacity", target.device.path().to_str().unwrap()]);
+    let broken = sosei(["save", target.text(), "node", disk.text(), "--json"]).expect(1);
     assert_eq!(broken.code(), "target-failed");
-    assert!(!mounted.path().join("images/node/manifest.json").exists());
-    drop((mounted, device));
+    assert!(!target.mounted.path().join("images/node/manifest.json").exists());
 }
 
 #[test]
@@ -256,6 +252,39 @@ fn a_flipped_bit_is_found_and_never_restored() {
         File::create(&destination).unwrap().write_all_at(&vec![FILL; clean.len()], 0).unwrap();
     });
     sosei(["verify", target]).expect(0);
+}
+
+#[test]
+fn a_missing_or_shortened_file_is_found_without_reading_the_chunks() {
+    let disk = disk(2);
+    let repository = tempfile::tempdir().unwrap();
+    let target = repository.path().to_str().unwrap();
+    sosei(["save", target, "node", disk.text()]).expect(0);
+    let destination = disk.destination("destination.img", disk.size());
+    let path = destination.to_str().unwrap();
+    let clean = fs::read(&destination).unwrap();
+    let of_image = files(repository.path()).into_iter().filter(|file| file.extension().unwrap() != "json");
+    for (file, is_removed) in of_image.flat_map(|file| [(file.clone(), true), (file, false)]) {
+        let bytes = fs::read(&file).unwrap();
+        if is_removed {
+            fs::remove_file(&file).unwrap();
+        } else {
+            fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+        }
+        for arguments in [&["verify", target, "--quick", "--json"][..], &["verify", target, "node", "--json"]] {
+            let verified = sosei(arguments).expect(5).json();
+            let region = verified["verification"]["images"][0]["regions"][0]["region"].as_str();
+            let message = verified["error"]["message"].as_str().unwrap_or_default();
+            let is_named = message.contains(file.file_name().unwrap().to_str().unwrap());
+            let is_told = region.is_some_and(|region| region.starts_with("node:")) || is_named;
+            assert!(is_told, "{}: {verified}", file.display());
+        }
+        let restored = sosei(["restore", target, "node", path, "--yes", "--json"]).expect(5);
+        assert_eq!(restored.code(), "damaged");
+        assert!(fs::read(&destination).unwrap() == clean, "{}: the destination was written", file.display());
+        fs::write(&file, &bytes).unwrap();
+    }
+    sosei(["verify", target, "node", "--quick"]).expect(0);
 }
 
 /// A damaged pack is named, with the regions that it hits.

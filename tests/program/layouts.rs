@@ -106,6 +106,26 @@ fn the_last_partition_grows_where_it_is_asked_to() {
 }
 
 #[test]
+fn a_smaller_disk_takes_what_fits_and_nothing_is_cut_off() {
+    let saved = Saved::new(gpt(), &[]);
+    let smaller = saved.disk.destination("smaller.img", 29 * MIB);
+    saved.restore(&smaller, &["--no-verify"]).expect(0);
+    check_gpt(&smaller);
+    assert_eq!(entries(&smaller), entries(&saved.disk.path));
+    assert_eq!(saved.compare(&smaller).expect(0).json()["equal"], true);
+    check_files(&smaller, MIB, &saved.disk, "p1");
+
+    // Behind the partitions lies something, where the smaller disk ends.
+    let disk = gpt();
+    disk.write(30 * MIB, b"metadata of somebody");
+    let saved = Saved::new(disk, &[]);
+    let smaller = saved.disk.destination("smaller.img", 29 * MIB);
+    let clean = fs::read(&smaller).unwrap();
+    assert_eq!(saved.restore(&smaller, &["--json"]).expect(4).code(), "data-cut-off");
+    assert!(fs::read(&smaller).unwrap() == clean, "nothing is written");
+}
+
+#[test]
 fn a_layout_comes_without_its_contents() {
     let disk = gpt();
     disk.write(64 << 10, &content(5, 50_000));

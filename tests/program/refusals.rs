@@ -1,6 +1,7 @@
 //! What the program refuses, and that it changes nothing then.
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
 
+use std::fs::File;
 use std::path::Path;
 
 use tests::fill::content;
@@ -42,7 +43,7 @@ impl Saved {
     fn check_refused(&self, arguments: &[&str], disk: &Path, status: i32, code: &str) {
         let before = (digest(self.repository.path()), digest(disk));
         let finished = sosei(arguments.iter().chain(&["--json"])).expect(status);
-        assert_eq!(finished.code(), code);
+        assert_eq!((finished.code().as_str(), finished.stderr.as_str()), (code, ""));
         assert_eq!((digest(self.repository.path()), digest(disk)), before, "{code}: nothing is changed");
         let japanese = sosei(arguments.iter().chain(&["--lang", "ja"])).expect(status);
         assert!(japanese.stderr.contains(&format!("[{code}]")), "{}", japanese.stderr);
@@ -104,15 +105,52 @@ fn what_is_in_use_is_refused() {
         assert!(printed.contains(mounted.path().to_str().unwrap()), "says where: {printed}");
         saved.check_refused(&["save", saved.target(), "other", path], &file.path, 4, "disk-in-use");
     }
+    // A partition that is mounted keeps its whole disk.
+    file.sgdisk(&["-o", "-n1:1M:+8M"]);
+    run("partx", ["--add", path]);
+    let partition = format!("{path}p1");
+    run("mke2fs", ["-q", "-F", &partition]);
+    {
+        let _mounted = Mounted::new(Path::new(&partition), "ro");
+        saved.check_refused(&["restore", saved.target(), "node", path, "--yes"], &file.path, 4, "disk-in-use");
+        saved.check_refused(&["save", saved.target(), "other", path], &file.path, 4, "disk-in-use");
+        saved.check_refused(&["save", saved.target(), "other", &partition], &file.path, 2, "partition");
+    }
+    run("partx", ["--delete", path]);
     // The file behind a loop device is in use too.
     saved.check_refused(&["restore", saved.target(), "node", file.text(), "--yes"], &file.path, 4, "disk-in-use");
+}
+
+#[test]
+fn a_write_protected_disk_is_refused() {
+    let saved = Saved::new();
+    let file = saved.destination(16 * MIB);
+    let device = LoopDevice::attach(&file.path, 512);
+    let path = device.path().to_str().unwrap();
+    run("blockdev", ["--setro", path]);
+    saved.check_refused(&["restore", saved.target(), "node", path, "--yes"], &file.path, 4, "read-only");
+    sosei(["save", saved.target(), "other", path]).expect(0);
+    run("blockdev", ["--setrw", path]);
+    sosei(["restore", saved.target(), "node", path, "--yes"]).expect(0);
+}
+
+#[test]
+fn one_image_is_saved_by_one_session() {
+    let saved = Saved::new();
+    let lock = saved.repository.path().join("locks/save-other");
+    let held = File::create(lock).unwrap();
+    held.lock().unwrap();
+    let arguments = ["save", saved.target(), "other", saved.disk.text()];
+    saved.check_refused(&arguments, &saved.disk.path, 4, "image-busy");
+    drop(held);
+    sosei(arguments).expect(0);
 }
 
 #[test]
 fn the_disk_of_the_repository_is_refused() {
     let saved = Saved::new();
     let inside = saved.repository.path().join("disk.img");
-    std::fs::File::create(&inside).unwrap().set_len(16 * MIB).unwrap();
+    File::create(&inside).unwrap().set_len(16 * MIB).unwrap();
     let arguments = ["restore", saved.target(), "node", inside.to_str().unwrap(), "--yes"];
     saved.check_refused(&arguments, &inside, 4, "repository-disk");
     let arguments = ["save", saved.target(), "other", inside.to_str().unwrap()];

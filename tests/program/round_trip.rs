@@ -5,10 +5,12 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::Stdio;
 
 use block::{ReadAt, SectorSize};
 use serde_json::{Value, json};
-use tests::program::sosei;
+use tests::fill::content;
+use tests::program::{Finished, command, sosei};
 use tests::sample::{Content, Given, MIB, SampleDisk, check, copy, files, gpt_disk, mbr_disk, read};
 use tests::{FileDisk, run};
 
@@ -20,7 +22,10 @@ fn check_round_trip(disks: [&SampleDisk; 2], sector_size: u32, as_devices: bool)
     let before = disks.map(|disk| digest(&disk.path));
     let sources = disks.map(|disk| Given::new(&disk.path, given_as));
     let dumps = sources.each_ref().map(Given::dump);
-    let saved = sosei(["save", target, "node", sources[0].text(), sources[1].text(), "--json"]).expect(0).json();
+    let arguments = ["save", target, "node", sources[0].text(), sources[1].text(), "--json", "--progress", "json"];
+    let finished = sosei(arguments).expect(0);
+    check_events(&finished, &["survey", "save"]);
+    let saved = finished.json();
     assert_eq!(saved["totals"]["unreadable_bytes"], 0);
     let names = sources.each_ref().map(|source| source.path().file_stem().unwrap().to_str().unwrap().to_owned());
     drop(sources);
@@ -28,6 +33,7 @@ fn check_round_trip(disks: [&SampleDisk; 2], sector_size: u32, as_devices: bool)
 
     check_shown(target, disks, &names, sector_size);
     let files = disks.map(|disk| disk.destination("restored.img", disk.size()));
+    disks.iter().zip(&files).for_each(|(disk, file)| leave_signatures(disk, file));
     let destinations = files.each_ref().map(|file| Given::new(file, given_as));
     let assigned: Vec<String> =
         names.iter().zip(&destinations).map(|(name, given)| format!("{name}={}", given.text())).collect();
@@ -35,7 +41,9 @@ fn check_round_trip(disks: [&SampleDisk; 2], sector_size: u32, as_devices: bool)
         let arguments = [command, target, "node", &assigned[0], &assigned[1]].map(str::to_owned);
         sosei(arguments.into_iter().chain(rest.iter().map(|rest| (*rest).to_owned())))
     };
-    with("restore", &["--yes"]).expect(0);
+    let restored = with("restore", &["--yes", "--json", "--progress", "json"]).expect(0);
+    check_events(&restored, &["check", "restore", "read-back"]);
+    assert!(restored.json()["read_back_bytes"].as_u64().unwrap() > MIB);
     assert_eq!(destinations.each_ref().map(Given::dump), dumps);
     check_tables(&destinations);
     let compared = with("compare", &["--json"]).expect(0).json();
@@ -62,6 +70,15 @@ fn check_round_trip(disks: [&SampleDisk; 2], sector_size: u32, as_devices: bool)
     sosei(["verify", target]).expect(0);
 }
 
+/// Standard error has nothing but events: the phases in their order, and no warning.
+fn check_events(finished: &Finished, phases: &[&str]) {
+    let events: Vec<Value> = finished.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let began = events.iter().filter(|event| event["event"] == "began");
+    assert_eq!(began.map(|event| event["phase"].as_str().unwrap()).collect::<Vec<_>>(), phases);
+    assert!(events.iter().all(|event| event["event"] != "warning"), "{events:?}");
+    assert!(events.iter().any(|event| event["event"] == "progress"), "{events:?}");
+}
+
 fn digest(path: &Path) -> String {
     run("b2sum", [path])
 }
@@ -80,6 +97,21 @@ fn saved_and_tables(saved: &Value, disks: [&SampleDisk; 2], sector_size: u32) ->
         layout.table_sectors.iter().map(|table| table.extent.length()).sum::<u64>()
     });
     saved["totals"]["saved_bytes"].as_u64().unwrap() + tables.iter().sum::<u64>()
+}
+
+/// Signatures of what was on the disk before, at the places where systems look for them: btrfs, md 0.90 and LVM.
+fn leave_signatures(disk: &SampleDisk, file: &Path) {
+    let file = OpenOptions::new().write(true).open(file).unwrap();
+    for part in &disk.parts {
+        let raid = (part.size & !0xFFFF) - 0x1_0000;
+        file.write_all_at(b"_BHRfS_M", part.start + 0x1_0040).unwrap();
+        file.write_all_at(&[0xFC, 0x4E, 0x2B, 0xA9, 0, 0, 0, 0, 90, 0, 0, 0], part.start + raid).unwrap();
+        file.write_all_at(b"LABELONE", part.start + 512).unwrap();
+    }
+}
+
+fn signatures(image: &Path) -> String {
+    run("wipefs", ["--no-act", "--noheadings", "--output", "OFFSET,TYPE,UUID", image.to_str().unwrap()])
 }
 
 /// What independent tools say of the tables.
@@ -114,9 +146,12 @@ fn check_content(source: &SampleDisk, restored: &Path) {
         std::fs::create_dir_all(image.parent().unwrap()).unwrap();
         copy(restored, part.start, part.size, &image, 0);
         check(&image, part.content);
+        let original = image.with_extension("original");
+        copy(&source.path, part.start, part.size, &original, 0);
+        assert_eq!(signatures(&image), signatures(&original), "{}", part.name);
+        std::fs::remove_file(&original).unwrap();
         assert_eq!(files(&image, part.content), part.tree, "{}", part.name);
         assert!(part.tree.len() > 20 || matches!(part.content, Content::Swap | Content::Raw), "{}", part.tree.len());
-        std::fs::remove_file(&image).unwrap();
     }
     equal(outside, source.size(), "behind the partitions");
 }
@@ -190,6 +225,50 @@ fn two_disks_of_512_byte_sectors_come_back_as_files_and_as_devices() {
 fn two_disks_of_4096_byte_sectors_come_back() {
     let disks = [gpt_disk("first.img", 4096), mbr_disk("second.img", 4096)];
     check_round_trip(disks.each_ref(), 4096, true);
+}
+
+#[test]
+fn two_machines_save_to_one_repository_at_once() {
+    let repository = tempfile::tempdir().unwrap();
+    let target = repository.path().to_str().unwrap();
+    let disks = ["left.img", "right.img"].map(|name| {
+        let disk = SampleDisk::new(name, 24 * MIB);
+        disk.write(0, &content(1, 20 * MIB as usize));
+        disk
+    });
+    let save = |image: &str, disk: &SampleDisk| {
+        command(["save", target, image, disk.text()]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let images = ["left", "right"];
+    let running: Vec<_> = images.iter().zip(&disks).map(|(image, disk)| save(image, disk)).collect();
+    for mut child in running {
+        assert!(child.wait().unwrap().success());
+    }
+    sosei(["verify", target]).expect(0);
+    for (image, disk) in images.iter().zip(&disks) {
+        sosei(["compare", target, image, disk.text()]).expect(0);
+    }
+    // A third has nothing new to store.
+    let third = sosei(["save", target, "third", disks[0].text(), "--json"]).expect(0).json();
+    assert_eq!((&third["totals"]["new_bytes"], &third["totals"]["known_bytes"]), (&json!(0), &json!(20 * MIB)));
+}
+
+#[test]
+fn what_an_operator_says_of_an_image_is_kept() {
+    let repository = tempfile::tempdir().unwrap();
+    let target = repository.path().to_str().unwrap();
+    let disk = SampleDisk::new("odd.img", MIB + 777);
+    disk.write(0, &content(1, MIB as usize + 777));
+    let words = ["--note", "更新前 \"朝\"", "--set", "set-1", "--level", "19"];
+    sosei(["save", target, "node", disk.text()].iter().chain(&words)).expect(0);
+    let shown = sosei(["show", target, "node"]).expect(0).stdout;
+    assert!(shown.contains("更新前 \"朝\"") && shown.contains("set-1"), "{shown}");
+    let listed = sosei(["images", target, "--json"]).expect(0).json();
+    assert_eq!((&listed["images"][0]["note"], &listed["images"][0]["set"]), (&json!("更新前 \"朝\""), &json!("set-1")));
+    // A file that is no whole number of sectors comes back to its last byte.
+    let destination = disk.destination("destination.img", disk.size());
+    sosei(["restore", target, "node", destination.to_str().unwrap(), "--yes"]).expect(0);
+    assert!(read(&destination, 0, disk.size()) == read(&disk.path, 0, disk.size()));
 }
 
 /// `sosei disks` agrees with sfdisk about the tables, and with blkid about what is in the partitions.

@@ -51,17 +51,6 @@ impl Mounted {
         Self { directory }
     }
 
-    /// A file system in memory that takes `size` bytes.
-    ///
-    /// # Panics
-    /// Where the kernel can't mount it.
-    pub fn memory(size: u64) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let options = format!("size={size}");
-        run("mount", ["-t", "tmpfs", "-o", &options, "tmpfs", &directory.path().display().to_string()]);
-        Self { directory }
-    }
-
     /// Where it is mounted.
     pub fn path(&self) -> &Path {
         self.directory.path()

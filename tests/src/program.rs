@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::tool::command;
+use crate::tool;
 
 /// What a run of the program left behind.
 #[derive(Debug)]
@@ -32,7 +32,12 @@ pub fn path() -> PathBuf {
 
 /// Runs the program without a terminal, in English where `arguments` say nothing else.
 pub fn sosei<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Finished {
-    finish(&mut command(path().to_str().unwrap(), arguments))
+    finish(&mut command(arguments))
+}
+
+/// The program with arguments, for a test that starts it itself.
+pub fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
+    tool::command(path().to_str().unwrap(), arguments)
 }
 
 /// Runs the program in a strace that tampers with its system calls, as `fsync:signal=SIGKILL:when=3` or
@@ -45,7 +50,7 @@ pub fn tampered<A: AsRef<OsStr>>(tampering: &str, arguments: impl IntoIterator<I
     let strace =
         ["-f", "-qqq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &format!("inject={tampering}")]
             .map(str::to_owned);
-    let mut command = command("strace", strace);
+    let mut command = tool::command("strace", strace);
     command.arg(path()).args(arguments);
     finish(&mut command)
 }
@@ -57,7 +62,7 @@ pub fn tampered<A: AsRef<OsStr>>(tampering: &str, arguments: impl IntoIterator<I
 pub fn on_terminal(arguments: &[&str], typed: &str) -> Finished {
     let line: Vec<String> = arguments.iter().map(|argument| format!("'{argument}'")).collect();
     let line = format!("'{}' {}", path().display(), line.join(" "));
-    let mut command = command("script", ["-qec", &line, "/dev/null"]);
+    let mut command = tool::command("script", ["-qec", &line, "/dev/null"]);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("`make tools`");
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), typed.as_bytes()).unwrap();

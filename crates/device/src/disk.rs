@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use block::{BUFFER_ALIGNMENT, Disk, DiskExtent, Extents, InDisk, ReadAt, SectorSize, WriteAt};
 use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
 
+use crate::attached::identify;
 use crate::error::{Error, Result};
 use crate::{ioctl, usage};
 
@@ -73,9 +74,13 @@ impl DestinationDisk {
     /// Opens a disk for reading and writing, exclusively.
     ///
     /// # Errors
-    /// `InUse` where it is mounted or otherwise taken.
+    /// `InUse` where it is mounted or otherwise taken, `ReadOnly` where the kernel protects it.
     pub fn open(path: &Path) -> Result<Self> {
         let open = OpenDisk::open(path, Access::Write)?;
+        // A write-protected block device can be opened for writing; only the first write would fail.
+        if identify(path).is_read_only {
+            return Err(Error::ReadOnly { path: path.into() });
+        }
         if !open.is_block_device {
             lock(path, &open.buffered, File::try_lock)?;
         }

@@ -35,6 +35,12 @@ pub enum Error {
         /// What was asked for.
         path: PathBuf,
     },
+    /// The kernel does not let anybody write to it.
+    #[error("{path} is write-protected")]
+    ReadOnly {
+        /// What was asked for.
+        path: PathBuf,
+    },
     /// What the system said.
     #[error("{operation} {path}")]
     Io {

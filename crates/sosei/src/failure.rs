@@ -91,10 +91,12 @@ impl Failure {
         }}));
     }
 
-    /// Prints it on standard error, and as a document where one was asked for.
+    /// Prints it on standard error, or as a document where one was asked for: standard error then has
+    /// nothing but events.
     pub fn print(&self, json: bool) {
         if json {
             self.print_document();
+            return;
         }
         error_line(format!("{}: {} [{}]", t!("failure.heading"), self.message, self.code));
         error_line(format!("  {}: {}", t!("state.heading"), self.state));
@@ -103,7 +105,7 @@ impl Failure {
 }
 
 /// An error with everything that caused it, in English: for the details of a message.
-fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -235,7 +237,8 @@ impl Failure {
             StoreErrorKind::Denied => {
                 ("target-denied", t!("failure.target_denied", details = details), t!("next.allow"))
             }
-            StoreErrorKind::Truncated => {
+            // A file that the manifest or an index names is gone or has become shorter.
+            StoreErrorKind::NotFound | StoreErrorKind::Truncated => {
                 let message = t!("failure.damaged", details = details);
                 return Self::new(DAMAGED, "damaged", &message, &t!("state.nothing"), &t!("next.damaged"));
             }
@@ -262,6 +265,10 @@ impl From<device::Error> for Failure {
             }
             device::Error::Partition { path } => {
                 Self::usage("partition", &t!("failure.partition", disk = path.display()))
+            }
+            device::Error::ReadOnly { path } => {
+                let message = t!("failure.read_only", disk = path.display());
+                Self::new(REFUSED, "read-only", &message, &nothing, &t!("next.read_only"))
             }
             device::Error::Io { path, .. } => {
                 let message = t!("failure.disk_failed", disk = path.display(), details = chain(&error));

@@ -27,14 +27,15 @@ fn main() -> ExitCode {
     let arguments = match arguments::Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
+            // A program that asked for a document gets one, whatever is wrong with the rest of its call.
+            if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+                failure::Failure::usage("usage", error.to_string().trim()).print_document();
+                return ExitCode::from(failure::WRONG_USAGE);
+            }
             // Help and version are no error; what is wrong with a call goes to standard error.
             let _ = error.print();
             if !error.use_stderr() {
                 return ExitCode::from(failure::DONE);
-            }
-            // A program that asked for a document gets one, whatever is wrong with the rest of its call.
-            if std::env::args_os().any(|argument| argument == "--json") {
-                failure::Failure::usage("usage", error.to_string().trim()).print_document();
             }
             return ExitCode::from(failure::WRONG_USAGE);
         }

@@ -37,10 +37,13 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
-/// A rate for people, from bytes and milliseconds: `350 MB/s`, or nothing where no time has passed.
-pub fn rate(count: u64, milliseconds: u64) -> Option<String> {
-    let bytes_per_second = count.saturating_mul(1000).checked_div(milliseconds)?;
-    Some(format!("{} MB/s", bytes_per_second / 1_000_000))
+/// How long it took and how fast it was: `12.1 s, 350 MB/s`. Below a second a rate says nothing.
+pub fn timing(count: u64, milliseconds: u64) -> String {
+    let time = duration(milliseconds);
+    match count.saturating_mul(1000).checked_div(milliseconds) {
+        Some(bytes_per_second) if milliseconds >= 1000 => format!("{time}, {} MB/s", bytes_per_second / 1_000_000),
+        _ => time,
+    }
 }
 
 /// A duration for people: `4.2 s`, `12 min 3 s`.

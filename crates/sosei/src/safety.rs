@@ -14,7 +14,9 @@ pub fn refuse_repository_disk(target: &Target, disk: &Path) -> Result<(), Failur
     let real = disk.canonicalize().unwrap_or_else(|_| disk.to_owned());
     if device::is_inside(disk, directory) || device::disks_under(directory).contains(&real) {
         let (disk, target) = (disk.display().to_string(), directory.display().to_string());
-        return Err(Failure::refused("repository-disk", &t!("failure.repository_disk", disk = disk, target = target)));
+        let message = t!("failure.repository_disk", disk = disk, target = target);
+        let next = t!("next.other_disk").into_owned();
+        return Err(Failure { next, ..Failure::refused("repository-disk", &message) });
     }
     Ok(())
 }

@@ -9,15 +9,15 @@ use layout::Grow;
 use rust_i18n::t;
 use serde_json::json;
 use session::{
-    Assignment, Destination, RegionChoice, RestorePlan, RestoreReport, RestoreRequest, open_repository, plan_restore,
-    read_manifest, restore,
+    Assignment, Destination, Event, Observer, RegionChoice, RestorePlan, RestoreReport, RestoreRequest,
+    open_repository, plan_restore, read_manifest, restore,
 };
 
 use super::describe;
 use crate::arguments::{General, Restore};
 use crate::disks::{assign, open_destination};
-use crate::failure::{DONE, Failure};
-use crate::output::{bytes, document, duration, error_line, line, rate, table};
+use crate::failure::{DONE, Failure, chain};
+use crate::output::{bytes, document, error_line, line, table, timing};
 use crate::progress::Progress;
 use crate::{safety, signals, target};
 
@@ -48,7 +48,9 @@ pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
     progress.finish();
     let plan = plan?;
     refuse_collision(&plan, &assigned, &attached, &arguments.confirm)?;
-    print_plan(&plan, &assigned);
+    if !general.json || is_asked(arguments) {
+        print_plan(&plan, &assigned);
+    }
     confirm(arguments, &assigned)?;
 
     let clock = Instant::now();
@@ -60,7 +62,8 @@ pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
     for (disk, (_, path)) in disks.iter().zip(&assigned) {
         // The disk is whole; only the kernel's view of it is old until the next boot.
         if let Err(error) = disk.reread_partitions() {
-            error_line(t!("restore.reread", disk = path.display(), details = error));
+            let text = t!("restore.reread", disk = path.display(), details = chain(&error)).into_owned();
+            progress.notify(Event::Warning { text });
         }
     }
     report(&plan, &restored, milliseconds, general);
@@ -168,11 +171,19 @@ fn print_plan(plan: &RestorePlan, assigned: &[(String, PathBuf)]) {
 fn change_text(change: &layout::Change) -> String {
     match change {
         layout::Change::Field { role, field, from, to } => {
-            t!("change.field", role = role, field = field, from = from, to = to).into_owned()
+            // Checksums are known by their hexadecimal digits.
+            let is_checksum = field.contains("CRC");
+            let number = |value: &u64| if is_checksum { format!("{value:08x}") } else { value.to_string() };
+            t!("change.field", role = role, field = field, from = number(from), to = number(to)).into_owned()
         }
         layout::Change::Rebuilt { role } => t!("change.rebuilt", role = role).into_owned(),
         layout::Change::Grown { name, from, to } => t!("change.grown", name = name, from = from, to = to).into_owned(),
     }
+}
+
+/// Whether somebody is there who is asked and must see the plan.
+fn is_asked(arguments: &Restore) -> bool {
+    !arguments.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
 /// Asks twice on a terminal, the second time for the name of the first destination. Without a terminal
@@ -181,7 +192,7 @@ fn confirm(arguments: &Restore, assigned: &[(String, PathBuf)]) -> Result<(), Fa
     if arguments.yes {
         return Ok(());
     }
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+    if !is_asked(arguments) {
         return Err(Failure::refused("not-confirmed", &t!("failure.not_confirmed")));
     }
     let declined = || Failure::refused("declined", &t!("failure.declined"));
@@ -215,8 +226,8 @@ fn report(plan: &RestorePlan, restored: &RestoreReport, milliseconds: u64, gener
         return;
     }
     let size = bytes(restored.written_bytes);
-    let rate = rate(restored.written_bytes, milliseconds).unwrap_or_default();
-    line(t!("restore.done", image = plan.manifest.image, size = size, time = duration(milliseconds), rate = rate));
+    let time = timing(restored.written_bytes, milliseconds);
+    line(t!("restore.done", image = plan.manifest.image, size = size, time = time));
     if restored.read_back_bytes > 0 {
         line(t!("restore.read_back", size = bytes(restored.read_back_bytes)));
     } else {

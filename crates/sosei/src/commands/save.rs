@@ -11,7 +11,7 @@ use super::describe;
 use crate::arguments::{General, Save};
 use crate::disks::{identity_of, names_of, open_source, refuse_twice};
 use crate::failure::{DONE, Failure, UNREADABLE};
-use crate::output::{bytes, document, duration, error_line, line, rate, table};
+use crate::output::{bytes, document, error_line, line, table, timing};
 use crate::progress::Progress;
 use crate::{safety, signals, target};
 
@@ -136,9 +136,8 @@ fn report(manifest: &Manifest, general: General, cancel: &Cancel) {
         document(&json!({ "image": manifest.image, "totals": totals, "cancelled": cancel.is_cancelled() }));
         return;
     }
-    let rate = rate(totals.saved_bytes, totals.milliseconds).unwrap_or_default();
-    let time = duration(totals.milliseconds);
-    line(t!("save.done", image = manifest.image, size = bytes(totals.saved_bytes), time = time, rate = rate));
+    let time = timing(totals.saved_bytes, totals.milliseconds);
+    line(t!("save.done", image = manifest.image, size = bytes(totals.saved_bytes), time = time));
     line(t!(
         "save.stored",
         new = bytes(totals.new_bytes),
