@@ -99,14 +99,13 @@ fn saved_and_tables(saved: &Value, disks: [&SampleDisk; 2], sector_size: u32) ->
     saved["totals"]["saved_bytes"].as_u64().unwrap() + tables.iter().sum::<u64>()
 }
 
-/// Signatures of what was on the disk before, at the places where systems look for them: btrfs, md 0.90 and LVM.
+/// Leaves the signature of an old array (md 0.90) where systems look for it: near the end of each partition.
 fn leave_signatures(disk: &SampleDisk, file: &Path) {
     let file = OpenOptions::new().write(true).open(file).unwrap();
+    let mut superblock = vec![0; 4096];
+    superblock[..12].copy_from_slice(&[0xFC, 0x4E, 0x2B, 0xA9, 0, 0, 0, 0, 90, 0, 0, 0]);
     for part in &disk.parts {
-        let raid = (part.size & !0xFFFF) - 0x1_0000;
-        file.write_all_at(b"_BHRfS_M", part.start + 0x1_0040).unwrap();
-        file.write_all_at(&[0xFC, 0x4E, 0x2B, 0xA9, 0, 0, 0, 0, 90, 0, 0, 0], part.start + raid).unwrap();
-        file.write_all_at(b"LABELONE", part.start + 512).unwrap();
+        file.write_all_at(&superblock, part.start + (part.size & !0xFFFF) - 0x1_0000).unwrap();
     }
 }
 

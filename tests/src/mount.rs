@@ -17,10 +17,21 @@ impl LoopDevice {
     /// # Panics
     /// Where no loop device can be had: the tests need root.
     pub fn attach(file: &Path, sector_size: u32) -> Self {
-        let size = sector_size.to_string();
-        let printed =
-            run("losetup", ["--find", "--show", "--partscan", "--sector-size", &size, &file.display().to_string()]);
-        Self { path: PathBuf::from(printed.trim()) }
+        Self::attach_with(file, &["--partscan", "--sector-size", &sector_size.to_string()])
+    }
+
+    /// Attaches `file` so that the kernel lets nobody write to the device.
+    ///
+    /// # Panics
+    /// As [`LoopDevice::attach`].
+    pub fn attach_read_only(file: &Path) -> Self {
+        Self::attach_with(file, &["--read-only"])
+    }
+
+    fn attach_with(file: &Path, options: &[&str]) -> Self {
+        let file = file.display().to_string();
+        let arguments = ["--find", "--show"].iter().chain(options).copied().chain([file.as_str()]);
+        Self { path: PathBuf::from(run("losetup", arguments).trim()) }
     }
 
     /// The device, as `/dev/loop7`.
