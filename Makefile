@@ -22,7 +22,7 @@ demo: tools release
 # Everything that must pass.
 test: tools check
 	cargo build --package sosei
-	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" cargo test --workspace
+	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" cargo test --workspace --no-fail-fast
 
 # Style and lints.
 check:
