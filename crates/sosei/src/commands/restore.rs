@@ -228,7 +228,7 @@ fn report(plan: &RestorePlan, restored: &RestoreReport, milliseconds: u64, gener
     let size = bytes(restored.written_bytes);
     let time = timing(restored.written_bytes, milliseconds);
     line(t!("restore.done", image = plan.manifest.image, size = size, time = time));
-    if restored.read_back_bytes > 0 {
+    if plan.request.read_back {
         line(t!("restore.read_back", size = bytes(restored.read_back_bytes)));
     } else {
         line(t!("restore.not_read_back"));
