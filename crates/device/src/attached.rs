@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::usage::kernel_name;
+use crate::usage::{kernel_name, names_in};
 
 /// A disk, by what it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,7 +18,8 @@ pub struct Attached {
     pub serial: Option<String>,
     /// World-wide name, as the kernel prints it.
     pub wwn: Option<String>,
-    /// How it is connected: `sata`, `sas`, `nvme`, `usb`, `fc`, `iscsi`, `virtio`, `loop`, `file`, `scsi`.
+    /// How it is connected: `sata`, `sas`, `nvme`, `usb`, `fc`, `iscsi`, `tcp`, `rdma`, `multipath`,
+    /// `virtio`, `loop`, `file`, `scsi`.
     pub transport: Option<String>,
     /// Bytes of a physical sector.
     pub physical_sector_size: Option<u32>,
@@ -97,6 +98,17 @@ fn transport(name: &str, directory: &Path) -> Option<String> {
     ];
     if name.starts_with("loop") {
         return Some("loop".into());
+    }
+    if let Some(below) = names_in(&directory.join("slaves")).first() {
+        // A multipath or mapped device is connected as what it is made of.
+        let mapped = attribute(directory, "dm/uuid").unwrap_or_default();
+        let is_multipath = mapped.starts_with("mpath-");
+        let transport = || transport(below, &Path::new("/sys/class/block").join(below));
+        return if is_multipath { Some("multipath".into()) } else { transport() };
+    }
+    // NVMe over a fabric: fc, tcp, rdma.
+    if let Some(fabric) = attribute(directory, "device/transport").filter(|fabric| fabric != "pcie") {
+        return Some(fabric);
     }
     by_path.iter().find(|(part, _)| path.contains(part)).map(|(_, transport)| (*transport).into())
 }

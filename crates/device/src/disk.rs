@@ -124,8 +124,7 @@ impl OpenDisk {
         if is_block_device && usage::is_partition(path) {
             return Err(Error::Partition { path: path.into() });
         }
-        if !is_block_device
-            && access != Access::Look
+        if access != Access::Look
             && let Some(device) = usage::loop_device_of(path)
         {
             return Err(Error::InUse { path: path.into(), by: device });
@@ -136,6 +135,14 @@ impl OpenDisk {
         let flags = |extra: OFlags| i32::try_from((exclusive | extra).bits()).unwrap_or_default();
         let buffered =
             options.custom_flags(flags(OFlags::empty())).open(path).map_err(|error| io_error("opening", error))?;
+        if is_block_device {
+            // A partition that was mounted has a cache of its own. What the kernel remembers of the whole disk may
+            // be older: file systems would be read as they were, and blocks that were used since be missed.
+            let forgotten = ioctl::forget_cache(&buffered);
+            if access != Access::Look {
+                forgotten.map_err(|error| io_error("flushing the cache of", error))?;
+            }
+        }
         // The second descriptor is not exclusive: the kernel would see it as another user.
         let direct_flags = i32::try_from(OFlags::DIRECT.bits()).unwrap_or_default();
         let is_direct = is_block_device || access == Access::Write;

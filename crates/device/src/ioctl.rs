@@ -7,12 +7,19 @@ use std::io;
 use rustix::ioctl::{NoArg, Setter, ioctl, opcode};
 
 const REREAD_PARTITIONS: rustix::ioctl::Opcode = opcode::none(0x12, 95);
+const FORGET_CACHE: rustix::ioctl::Opcode = opcode::none(0x12, 97);
 const ZERO_OUT: rustix::ioctl::Opcode = opcode::none(0x12, 127);
 
 /// `BLKRRPART`: the kernel reads the partition table again.
 pub fn reread_partitions(disk: &File) -> io::Result<()> {
     // SAFETY: BLKRRPART takes no argument and touches no memory of this process.
     Ok(unsafe { ioctl(disk, NoArg::<REREAD_PARTITIONS>::new()) }?)
+}
+
+/// `BLKFLSBUF`: the kernel forgets what it remembers of the device, after writing what is new.
+pub fn forget_cache(disk: &File) -> io::Result<()> {
+    // SAFETY: BLKFLSBUF takes no argument and touches no memory of this process.
+    Ok(unsafe { ioctl(disk, NoArg::<FORGET_CACHE>::new()) }?)
 }
 
 /// `BLKZEROOUT`: the bytes read as zeros afterwards. Start and length must be multiples of the sector size.

@@ -1,13 +1,13 @@
 //! Who uses a disk: mounts, loop devices, arrays; and which disks lie under a directory.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// The name of a block device in sysfs, as `sda1`, following links as `/dev/disk/by-id/…`.
 pub fn kernel_name(path: &Path) -> Option<String> {
-    let device = fs::metadata(path).ok()?.rdev();
-    name_of_number(device)
+    let metadata = fs::metadata(path).ok()?;
+    metadata.file_type().is_block_device().then(|| name_of_number(metadata.rdev())).flatten()
 }
 
 fn name_of_number(device: u64) -> Option<String> {
@@ -18,7 +18,12 @@ fn name_of_number(device: u64) -> Option<String> {
 
 /// Whether the block device at `path` is a partition of another.
 pub fn is_partition(path: &Path) -> bool {
-    kernel_name(path).is_some_and(|name| Path::new("/sys/class/block").join(name).join("partition").exists())
+    kernel_name(path).is_some_and(|name| {
+        let directory = Path::new("/sys/class/block").join(name);
+        // Partitions of multipath and other mapped devices are mapped devices themselves.
+        let mapped = fs::read_to_string(directory.join("dm/uuid")).unwrap_or_default();
+        directory.join("partition").exists() || mapped.starts_with("part")
+    })
 }
 
 /// What holds a block device or one of its partitions, for a message.
@@ -49,21 +54,43 @@ fn partitions_of(disk: &str) -> Vec<String> {
     names_in(&directory).into_iter().filter(|name| directory.join(name).join("partition").exists()).collect()
 }
 
-fn names_in(directory: &Path) -> Vec<String> {
+/// The names in a directory, in ascending order; none where it does not exist.
+pub fn names_in(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }
 
-/// The loop device that is attached to a file, as `/dev/loop3`.
-pub fn loop_device_of(file: &Path) -> Option<String> {
-    let file = fs::metadata(file).ok()?;
-    names_in(Path::new("/sys/block")).into_iter().filter(|name| name.starts_with("loop")).find_map(|name| {
-        let backing = fs::read_to_string(format!("/sys/block/{name}/loop/backing_file")).ok()?;
-        let backing = fs::metadata(backing.trim_end_matches('\n')).ok()?;
-        ((backing.dev(), backing.ino()) == (file.dev(), file.ino())).then(|| format!("attached as /dev/{name}"))
-    })
+/// What tells one file from another, by whatever name or mount it is reached: device and inode.
+type FileIdentity = (u64, u64);
+
+fn identity(path: &Path) -> Option<FileIdentity> {
+    fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// The file that holds the bytes of a regular file or of a loop device.
+pub fn backing_file(path: &Path) -> Option<PathBuf> {
+    if fs::metadata(path).ok()?.is_file() {
+        return Some(path.to_owned());
+    }
+    backing_of_loop(&kernel_name(path)?)
+}
+
+fn backing_of_loop(name: &str) -> Option<PathBuf> {
+    let backing = fs::read_to_string(format!("/sys/class/block/{name}/loop/backing_file")).ok()?;
+    Some(PathBuf::from(backing.trim_end_matches('\n')))
+}
+
+/// Another loop device over the same file as a regular file or loop device, as `attached as /dev/loop3`.
+pub fn loop_device_of(path: &Path) -> Option<String> {
+    let own_name = kernel_name(path);
+    let file = identity(&backing_file(path)?)?;
+    let others = names_in(Path::new("/sys/block")).into_iter().filter(|name| Some(name) != own_name.as_ref());
+    others
+        .filter(|name| backing_of_loop(name).and_then(|backing| identity(&backing)) == Some(file))
+        .map(|name| format!("attached as /dev/{name}"))
+        .next()
 }
 
 /// The whole disks that the file system under `directory` lies on, as `/dev/sda`: through
@@ -86,19 +113,32 @@ pub fn disks_under(directory: &Path) -> Vec<PathBuf> {
             continue;
         }
         queue.extend(names_in(&directory.join("slaves")));
-        if let Ok(backing) = fs::read_to_string(directory.join("loop/backing_file")) {
-            let backing = fs::metadata(backing.trim_end_matches('\n')).ok();
-            queue.extend(backing.and_then(|backing| name_of_number(backing.dev())));
-        }
+        let backing = backing_of_loop(&name).and_then(|backing| fs::metadata(backing).ok());
+        queue.extend(backing.and_then(|backing| name_of_number(backing.dev())));
         disks.push(Path::new("/dev").join(name));
     }
     disks
 }
 
-/// Whether a file lies in a directory or below it.
-pub fn is_inside(file: &Path, directory: &Path) -> bool {
-    match (file.canonicalize(), directory.canonicalize()) {
-        (Ok(file), Ok(directory)) => file.starts_with(directory),
-        _ => false,
+/// Whether the file under a regular file or loop device lies in one of the directories or below, by whatever
+/// name, mount or link it is reached.
+pub fn is_inside(disk: &Path, directories: &[PathBuf]) -> bool {
+    let inside: Vec<FileIdentity> = directories.iter().filter_map(|directory| identity(directory)).collect();
+    let file = backing_file(disk).and_then(|file| file.canonicalize().ok());
+    file.is_some_and(|file| file.ancestors().skip(1).filter_map(identity).any(|ancestor| inside.contains(&ancestor)))
+}
+
+/// Whether the file under a disk has other names (hard links), so that nobody can tell whose it is.
+pub fn has_other_names(disk: &Path) -> bool {
+    let metadata = backing_file(disk).and_then(|file| fs::metadata(file).ok());
+    metadata.is_some_and(|metadata| metadata.nlink() > 1)
+}
+
+/// Whether two disks are the same device or the same file.
+pub fn is_same(one: &Path, other: &Path) -> bool {
+    let files = |path: &Path| backing_file(path).and_then(|file| identity(&file));
+    match (files(one), files(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => kernel_name(one).is_some_and(|name| Some(name) == kernel_name(other)),
     }
 }

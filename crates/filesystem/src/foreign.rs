@@ -4,11 +4,13 @@
 //! before: the signature of an old swap area survives under a LUKS header. A region in which a
 //! known file system *and* one of these is found is saved whole.
 //!
-//! Only signatures at the start of a region count. What lies at its end (md 0.90 and 1.0, DRBD, ZFS
-//! labels) follows a file system that is smaller than the region, and bytes after a file system are
-//! always saved.
+//! What lies at the end of a region mostly follows a file system that is smaller than the region, and
+//! bytes after a file system are always saved: so it is with DRBD, and with a mirror of md. But the
+//! members of a striped array hold only every second piece of a file system, and look like one at
+//! their start: signatures of such arrays count at the end too.
 //!
-//! Source: the offsets and magic numbers that libblkid of util-linux probes (libblkid/src/superblocks).
+//! Source: the offsets and magic numbers that libblkid of util-linux probes (libblkid/src/superblocks);
+//! for md the Linux kernel's include/uapi/linux/raid/md_p.h; for ZFS its vdev_impl.h (label, uberblock).
 
 use block::{ReadAt, read_vec};
 
@@ -44,6 +46,9 @@ const SIGNATURES: &[(&str, u64, &[u8])] = &[
     ("APFS", 32, b"NXSB"),
     ("JFS", 0x8000, b"JFS1"),
     ("ReiserFS", 0x1_0034, b"ReIsEr"),
+    ("ReiserFS", 8192 + 52, b"ReIsEr"),
+    ("VxFS", 8192, b"\xF5\xFC\x01\xA5"),
+    ("Oracle ASM", 32, b"ORCLDISK"),
     ("Reiser4", 0x1_0000, b"ReIsEr4"),
     ("NILFS2", 1024 + 6, b"\x34\x34"),
     ("UFS1", 8192 + 0x55C, b"\x54\x19\x01\x00"),
@@ -84,7 +89,78 @@ pub fn signatures(region: &dyn ReadAt) -> Result<Vec<&'static str>, Error> {
             found.push(*name);
         }
     }
+    if has_zfs_labels(region)? {
+        found.push("ZFS");
+    }
+    if is_striped_member(region)? {
+        found.push("Linux RAID");
+    }
     Ok(found)
+}
+
+const ZFS_LABEL: u64 = 256 << 10;
+const UBERBLOCK: [u8; 8] = 0x00BA_B10C_u64.to_le_bytes();
+const UBERBLOCK_BIG_ENDIAN: [u8; 8] = 0x00BA_B10C_u64.to_be_bytes();
+
+/// Whether one of the four labels of ZFS (two at the start, two at the end) holds an uberblock: they fill
+/// the second half of a label, one at least every 1 KiB. ZFS leaves the first 8 KiB of a disk as they were.
+fn has_zfs_labels(region: &dyn ReadAt) -> Result<bool, Error> {
+    let end = (region.size() / ZFS_LABEL).saturating_mul(ZFS_LABEL);
+    let labels = [0, ZFS_LABEL, end.saturating_sub(2 * ZFS_LABEL), end.saturating_sub(ZFS_LABEL)];
+    for label in labels {
+        let start = label.saturating_add(ZFS_LABEL / 2);
+        if start.saturating_add(ZFS_LABEL / 2) > region.size() {
+            continue;
+        }
+        let ring = read_vec(region, start, usize::try_from(ZFS_LABEL / 2).unwrap_or_default())?;
+        let is_uberblock = |slot: &[u8]| slot.starts_with(&UBERBLOCK) || slot.starts_with(&UBERBLOCK_BIG_ENDIAN);
+        if ring.chunks(1024).any(is_uberblock) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+const MD_MAGIC: [u8; 4] = 0xA92B_4EFC_u32.to_le_bytes();
+/// Mirrors: each member holds everything.
+const MD_LEVEL_MIRROR: [u8; 4] = 1_u32.to_le_bytes();
+
+/// Whether md has its superblock at the end of the region (0.90 and 1.0), and the level is not that of a mirror.
+fn is_striped_member(region: &dyn ReadAt) -> Result<bool, Error> {
+    let sectors = region.size() / 512;
+    let newer = (sectors.saturating_sub(16) & !7).saturating_mul(512);
+    let older = (region.size() & !0xFFFF).saturating_sub(0x1_0000);
+    // Position of the superblock, and of the level in it.
+    for (position, level) in [(newer, 0x48), (older, 28)] {
+        if position == 0 || position.saturating_add(128) > region.size() {
+            continue;
+        }
+        let superblock = read_vec(region, position, 128)?;
+        let is_mirror = superblock.get(level..).is_some_and(|rest| rest.starts_with(&MD_LEVEL_MIRROR));
+        if superblock.starts_with(&MD_MAGIC) && !is_mirror {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The name of a firmware RAID that has its metadata at the end of a whole disk (Intel Matrix Storage, DDF).
+/// Such a disk may be a member of a striped array: what its partitions seem to hold is then not what they hold.
+pub fn firmware_raid(disk: &dyn ReadAt) -> Result<Option<&'static str>, Error> {
+    for sector in [512_u64, 4096] {
+        let last = disk.size().saturating_sub(sector);
+        let before = last.saturating_sub(sector);
+        if before == 0 {
+            continue;
+        }
+        if read_vec(disk, before, 24)?.starts_with(b"Intel Raid ISM Cfg Sig. ") {
+            return Ok(Some("Intel Matrix Storage RAID"));
+        }
+        if read_vec(disk, last, 4)? == [0xDE, 0x11, 0xDE, 0x11] {
+            return Ok(Some("DDF RAID"));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -118,6 +194,41 @@ mod tests {
                 [ReasonCode::Ambiguous, ReasonCode::Unrecognised, ReasonCode::Unsupported, ReasonCode::Damaged];
             assert!(expected.contains(&reason.code), "{name} at {offset}: {reason:?}");
         }
+    }
+
+    #[test]
+    fn remains_under_zfs_and_members_of_striped_arrays_free_nothing() {
+        let size = 5 << 20;
+        let bent = |position: u64, bytes: &[u8]| {
+            let disk = swap();
+            disk.write_at(position, bytes).unwrap();
+            matches!(survey(&disk).coverage, Coverage::Whole(_))
+        };
+        for label in [0, 256 << 10, size - (512 << 10), size - (256 << 10)] {
+            assert!(bent(label + (128 << 10) + 7 * 1024, &UBERBLOCK), "ZFS label at {label}");
+            assert!(bent(label + (255 << 10), &UBERBLOCK_BIG_ENDIAN), "ZFS label at {label}");
+        }
+        let md = |level: u8, level_at: usize| {
+            let mut superblock = [0; 128];
+            superblock[..4].copy_from_slice(&MD_MAGIC);
+            superblock[level_at] = level;
+            superblock
+        };
+        for (position, level_at) in [(size - 8192, 0x48), (size - 0x1_0000, 28)] {
+            assert!(bent(position, &md(5, level_at)), "stripes at {position}");
+            assert!(!bent(position, &md(1, level_at)), "a mirror at {position} holds everything");
+        }
+    }
+
+    #[test]
+    fn firmware_raid_is_found_at_the_end_of_a_disk() {
+        let disk = swap();
+        assert_eq!(firmware_raid(&disk).unwrap(), None);
+        disk.write_at((5 << 20) - 1024, b"Intel Raid ISM Cfg Sig. 1.3.00").unwrap();
+        assert_eq!(firmware_raid(&disk).unwrap(), Some("Intel Matrix Storage RAID"));
+        let disk = swap();
+        disk.write_at((5 << 20) - 512, &[0xDE, 0x11, 0xDE, 0x11]).unwrap();
+        assert_eq!(firmware_raid(&disk).unwrap(), Some("DDF RAID"));
     }
 
     #[test]

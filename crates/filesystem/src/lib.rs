@@ -170,6 +170,18 @@ pub fn outside_partitions() -> Survey {
     Survey::whole(None, Reason::new(ReasonCode::OutsidePartitions, "no partition"))
 }
 
+/// The answer for a partition of `disk`, where the disk as a whole belongs to a firmware RAID: nobody can tell what
+/// of it is used. `None` where it does not.
+pub fn survey_of_raid_disk(disk: &dyn ReadAt) -> Option<Survey> {
+    match foreign::firmware_raid(disk) {
+        Ok(None) => None,
+        Ok(Some(name)) => {
+            Some(Survey::whole(None, Reason::new(ReasonCode::Opaque, &format!("the disk is part of {name}"))))
+        }
+        Err(error) => Some(Survey::whole(None, error.into())),
+    }
+}
+
 fn survey_row(region: &dyn ReadAt, row: &Row, file_system: &FileSystem) -> Survey {
     if file_system.size > region.size() {
         let detail = format!("the file system has {} bytes, the region {}", file_system.size, region.size());

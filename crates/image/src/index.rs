@@ -45,7 +45,9 @@ impl ChunkIndex {
         let mut index = Self::default();
         for directory in store.list(PACKS_DIRECTORY)?.into_iter().filter(|entry| entry.is_directory) {
             let directory = format!("{PACKS_DIRECTORY}/{}", directory.name);
-            for file in store.list(&directory)?.into_iter().filter(|entry| entry.name.ends_with(".pack")) {
+            for file in
+                store.list(&directory)?.into_iter().filter(|entry| !entry.is_directory && entry.name.ends_with(".pack"))
+            {
                 let path = format!("{directory}/{}", file.name);
                 match Pack::read(store, &path) {
                     Ok(pack) => index.add(pack),

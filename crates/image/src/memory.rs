@@ -209,7 +209,11 @@ struct MemoryLock {
     name: String,
 }
 
-impl Lock for MemoryLock {}
+impl Lock for MemoryLock {
+    fn is_held(&self) -> bool {
+        self.store.locks().contains(&self.name)
+    }
+}
 
 impl Drop for MemoryLock {
     fn drop(&mut self) {

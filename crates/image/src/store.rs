@@ -64,7 +64,10 @@ pub trait StoreFile: Send {
 }
 
 /// A lock that is held while this value lives.
-pub trait Lock: Send + Sync {}
+pub trait Lock: Send + Sync {
+    /// Whether it is still this one that keeps others out: somebody may have removed what it consists of.
+    fn is_held(&self) -> bool;
+}
 
 /// One name in a directory of a store.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +11,8 @@ use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
 const LOCKS_DIRECTORY: &str = "locks";
+/// Each try loses only against a session that ended at the same instant.
+const LOCK_TRIES: u32 = 100;
 /// Files kept open for reading: enough for the packs that one restore reads at a time.
 const OPEN_FILES_LIMIT: usize = 32;
 
@@ -184,15 +186,21 @@ impl Store for DirectoryStore {
             self.make_parents(&path)?;
             OpenOptions::new().write(true).create(true).truncate(false).open(self.root.join(&path))
         };
-        let file = open().map_err(|error| self.error("opening", &path, error))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Box::new(DirectoryLock { _file: file })),
-            Err(TryLockError::WouldBlock) => {
-                let error = self.error("locking", &path, io::ErrorKind::WouldBlock.into());
-                Err(StoreError { kind: StoreErrorKind::Locked, ..error })
+        // Whoever ends a session removes its lock file: the file that was opened may be gone when it is locked.
+        for _ in 0..LOCK_TRIES {
+            let file = open().map_err(|error| self.error("opening", &path, error))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => break,
+                Err(TryLockError::Error(error)) => return Err(self.error("locking", &path, error)),
             }
-            Err(TryLockError::Error(error)) => Err(self.error("locking", &path, error)),
+            let lock = DirectoryLock { file, path: self.root.join(&path) };
+            if lock.is_held() {
+                return Ok(Box::new(lock));
+            }
         }
+        let error = self.error("locking", &path, io::ErrorKind::WouldBlock.into());
+        Err(StoreError { kind: StoreErrorKind::Locked, ..error })
     }
 
     fn available_bytes(&self) -> StoreResult<Option<u64>> {
@@ -242,12 +250,31 @@ impl StoreFile for DirectoryFile {
     }
 }
 
-/// The kernel releases the lock when the file is closed, also when the process is killed.
+/// The kernel releases the lock when the file is closed, also when the process is killed. The file goes
+/// away with the session, so that nobody wonders whether it is a leftover that should be removed.
 struct DirectoryLock {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
 
-impl Lock for DirectoryLock {}
+impl Lock for DirectoryLock {
+    fn is_held(&self) -> bool {
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        match (self.file.metadata(), fs::metadata(&self.path)) {
+            (Ok(held), Ok(named)) => identity(held) == identity(named),
+            _ => false,
+        }
+    }
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        if self.is_held() {
+            // A lock file that stays keeps nobody out.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -288,7 +315,20 @@ mod tests {
         assert_eq!(store.lock("save-a").err().map(|error| error.kind), Some(StoreErrorKind::Locked));
         assert!(store.lock("save-b").is_ok());
         drop(lock);
+        assert!(store.list("locks").unwrap().is_empty(), "no lock file stays behind");
         assert!(store.lock("save-a").is_ok());
+    }
+
+    #[test]
+    fn a_lock_whose_file_was_removed_knows_that_it_is_lost() {
+        let (directory, store) = store();
+        let lock = store.lock("save-a").unwrap();
+        assert!(lock.is_held());
+        fs::remove_file(directory.path().join("locks/save-a")).unwrap();
+        let other = store.lock("save-a").unwrap();
+        assert!(!lock.is_held() && other.is_held());
+        drop(lock);
+        assert!(other.is_held(), "the loser does not take the winner's lock away");
     }
 
     #[test]

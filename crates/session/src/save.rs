@@ -36,6 +36,7 @@ use crate::error::{Error, Refusal, Result};
 use crate::log::Log;
 use crate::progress::{Cancel, Event, Observer, Phase};
 use crate::repository::{image_exists, open_or_make_repository};
+use crate::restore::plan::open_map;
 use crate::source::Source;
 
 /// What a save needs to know of the world around it.
@@ -76,7 +77,7 @@ pub fn save(
     let (for_repository, for_session) = settings.random.split_at(16);
     let image = &plan.request.image;
     open_or_make_repository(store, for_repository.try_into().unwrap_or_default())?;
-    let _lock = match store.lock(&lock_name(image)) {
+    let lock = match store.lock(&lock_name(image)) {
         Err(error) if error.kind == StoreErrorKind::Locked => {
             return Err(Refusal::ImageBusy(image.to_string()).into());
         }
@@ -117,6 +118,11 @@ pub fn save(
         },
     };
     log.end("saved")?;
+    check_maps(store, &manifest)?;
+    if !lock.is_held() {
+        // Somebody removed the lock, and another session may have written into this image meanwhile.
+        return Err(Refusal::ImageBusy(image.to_string()).into());
+    }
     manifest.publish(store).map_err(|error| match error {
         image::Error::Store(error) if error.kind == StoreErrorKind::AlreadyExists => {
             Error::from(Refusal::ImageExists(image.to_string()))
@@ -124,6 +130,16 @@ pub fn save(
         other => other.into(),
     })?;
     Ok(manifest)
+}
+
+/// Reads every map back: an image whose maps another session or a faulty target has changed must not exist.
+fn check_maps(store: &dyn Store, manifest: &Manifest) -> Result<()> {
+    for disk in &manifest.disks {
+        for region in &disk.regions {
+            open_map(store, manifest, disk, &region.name)?;
+        }
+    }
+    Ok(())
 }
 
 fn disk_records(sources: &[Source<'_>], plan: &SavePlan, outcome: &write::Outcome) -> Vec<DiskRecord> {

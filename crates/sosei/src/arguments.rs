@@ -142,6 +142,9 @@ pub struct Restore {
     /// Give a partition the additional space of a larger disk: last, or the name of a region
     #[arg(long, value_name = "last|REGION")]
     pub grow: Option<String>,
+    /// Read and check every chunk of the image before a disk is cleared
+    #[arg(long)]
+    pub verify_first: bool,
     /// Do not read back what was written
     #[arg(long)]
     pub no_verify: bool,

@@ -55,13 +55,12 @@ pub fn names_of(paths: &[PathBuf]) -> Vec<String> {
 /// Refuses a disk that was named twice, also by another of its names: an image would hold it twice, and a
 /// restore would overwrite one disk with another.
 pub fn refuse_twice<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Result<(), Failure> {
-    let mut seen: Vec<PathBuf> = Vec::new();
+    let mut seen: Vec<&PathBuf> = Vec::new();
     for path in paths {
-        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
-        if seen.contains(&real) {
+        if seen.iter().any(|other| device::is_same(other, path)) {
             return Err(Failure::usage("disk-twice", &t!("failure.disk_twice", disk = path.display())));
         }
-        seen.push(real);
+        seen.push(path);
     }
     Ok(())
 }
@@ -75,6 +74,13 @@ pub fn assign(manifest: &Manifest, arguments: &[String]) -> Result<Vec<(String, 
     let mut assigned: Vec<(String, PathBuf)> = Vec::new();
     for argument in arguments {
         let named = argument.split_once('=').filter(|(name, _)| manifest.disk(name).is_some());
+        if let Some((name, path)) = named
+            && Path::new(argument).exists()
+        {
+            // A file may have a name with an equals sign in it.
+            let known = format!("{name}=./{argument}, {name}=./{path}");
+            return Err(Failure::usage("disk-unclear", &t!("failure.disk_unclear", disk = argument, known = known)));
+        }
         let (name, path) = match named {
             Some((name, path)) => (name.to_owned(), PathBuf::from(path)),
             None => (find_disk(manifest, arguments, argument)?, PathBuf::from(argument)),

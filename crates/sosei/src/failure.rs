@@ -47,6 +47,12 @@ impl Failure {
         Self::new(REFUSED, code, message, &t!("state.nothing"), &t!("next.refused"))
     }
 
+    /// A damaged repository, found before anything was changed.
+    pub fn damaged(details: &str) -> Self {
+        let message = t!("failure.damaged", details = details);
+        Self::new(DAMAGED, "damaged", &message, &t!("state.nothing"), &t!("next.damaged"))
+    }
+
     /// A target that is not there.
     pub fn target_absent(target: &str, error: &std::io::Error) -> Self {
         let message = t!("failure.target_absent", target = target, error = error);

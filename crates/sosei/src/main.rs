@@ -45,6 +45,8 @@ fn main() -> ExitCode {
     }
     let json = arguments.general.json;
     match commands::run(arguments) {
+        // What was asked for was done, but whoever asked can't know.
+        Ok(failure::DONE) if !output::has_arrived() => ExitCode::from(failure::FAILED),
         Ok(status) => ExitCode::from(status),
         Err(failure) => {
             failure.print(json);

@@ -1,12 +1,24 @@
 //! Printing for people and for programs.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
-/// Prints a line on standard output. A reader that has gone away is no error.
+/// Whether something that should stand on standard output does not.
+static IS_LOST: AtomicBool = AtomicBool::new(false);
+
+/// Prints a line on standard output. A reader that has gone away is no error; a full disk is.
 pub fn line(text: impl AsRef<str>) {
-    let _ = writeln!(std::io::stdout(), "{}", text.as_ref());
+    let written = writeln!(std::io::stdout(), "{}", text.as_ref());
+    if written.is_err_and(|error| error.kind() != ErrorKind::BrokenPipe) {
+        IS_LOST.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether everything that was printed has arrived.
+pub fn has_arrived() -> bool {
+    std::io::stdout().flush().is_ok() && !IS_LOST.load(Ordering::Relaxed)
 }
 
 /// Prints a line on standard error.

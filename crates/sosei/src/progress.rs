@@ -13,7 +13,9 @@ use crate::output::{bytes, error_line};
 
 /// Programs are told twice a second how far the work is: more would only be read and thrown away.
 const JSON_INTERVAL: Duration = Duration::from_millis(500);
-const TEMPLATE: &str = "{msg} {wide_bar} {percent:>3}% {bytes:>10}/{total_bytes} {binary_bytes_per_sec} {eta}";
+const TICK: Duration = Duration::from_millis(500);
+const TEMPLATE: &str =
+    "{msg} {elapsed} {wide_bar} {percent:>3}% {bytes:>10}/{total_bytes} {binary_bytes_per_sec} {eta}";
 
 /// Shows what a session tells.
 pub struct Progress {
@@ -69,6 +71,8 @@ impl Progress {
                 let bar = ProgressBar::new(total).with_style(style);
                 state.phase = phase_name(phase);
                 bar.set_message(state.phase.clone());
+                // The clock goes on while a slow disk answers nothing.
+                bar.enable_steady_tick(TICK);
                 state.bar = Some(bar);
             }
             Event::Region { disk, region } => {

@@ -11,8 +11,10 @@ use crate::target::Target;
 /// Refuses a disk that holds the repository, as a source or a destination.
 pub fn refuse_repository_disk(target: &Target, disk: &Path) -> Result<(), Failure> {
     let Some(directory) = &target.directory else { return Ok(()) };
-    let real = disk.canonicalize().unwrap_or_else(|_| disk.to_owned());
-    if device::is_inside(disk, directory) || device::disks_under(directory).contains(&real) {
+    // The parts of a repository may be links to other places.
+    let parts = ["", "packs", "images", "locks"].map(|part| directory.join(part));
+    let under = parts.iter().flat_map(|part| device::disks_under(part)).any(|under| device::is_same(&under, disk));
+    if under || device::is_inside(disk, &parts) {
         let (disk, target) = (disk.display().to_string(), directory.display().to_string());
         let message = t!("failure.repository_disk", disk = disk, target = target);
         let next = t!("next.other_disk").into_owned();
@@ -21,12 +23,22 @@ pub fn refuse_repository_disk(target: &Target, disk: &Path) -> Result<(), Failur
     Ok(())
 }
 
+/// Refuses a file with several names as a destination: under another name it may be somebody's, a pack even.
+pub fn refuse_file_with_other_names(disk: &Path, confirmed: &[String]) -> Result<(), Failure> {
+    let path = disk.display().to_string();
+    if device::has_other_names(disk) && !confirmed.contains(&path) {
+        return Err(Failure::refused("other-names", &t!("failure.other_names", disk = path)));
+    }
+    Ok(())
+}
+
 /// Why a disk may be used by another machine too; `None` where nothing says so.
 pub fn looks_shared(disk: &Attached, attached: &[Attached]) -> Option<String> {
-    if let Some(transport @ ("fc" | "iscsi")) = disk.transport.as_deref() {
+    if let Some(transport @ ("fc" | "iscsi" | "tcp" | "rdma" | "multipath")) = disk.transport.as_deref() {
         return Some(t!("shared.transport", transport = transport).into_owned());
     }
-    let same = |other: &&Attached| other.path != disk.path && other.wwn.is_some() && other.wwn == disk.wwn;
+    let same =
+        |other: &&Attached| other.wwn.is_some() && other.wwn == disk.wwn && !device::is_same(&other.path, &disk.path);
     let paths: Vec<_> = attached.iter().filter(same).map(|other| other.path.display().to_string()).collect();
     (!paths.is_empty()).then(|| t!("shared.paths", paths = paths.join(", ")).into_owned())
 }
@@ -45,9 +57,8 @@ pub fn disks_with_same_identity(
     destinations: &[PathBuf],
     attached: &[Attached],
 ) -> Vec<(String, PathBuf)> {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let destinations: Vec<PathBuf> = destinations.iter().map(|path| real(path)).collect();
-    let others = attached.iter().filter(|disk| !destinations.contains(&real(&disk.path)));
+    let is_destination = |disk: &Attached| destinations.iter().any(|path| device::is_same(path, &disk.path));
+    let others = attached.iter().filter(|disk| !is_destination(disk));
     let mut found = Vec::new();
     for disk in others {
         // A disk that can't be read can't be compared; it is not touched either.

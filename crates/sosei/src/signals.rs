@@ -5,9 +5,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::failure::CANCELLED;
 
-/// A cancel that signals set from now on.
-pub fn cancel_on_signals() -> Cancel {
-    let cancel = Cancel::new();
+/// Lets signals set `cancel` from now on.
+pub fn cancel_on_signals(cancel: &Cancel) {
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         // In this order: a signal that comes while one is noticed already ends the program. What was
         // stored stays; a disk that is being restored has no valid table. Where a handler can't be
@@ -15,5 +14,4 @@ pub fn cancel_on_signals() -> Cancel {
         let _ = signal_hook::flag::register_conditional_shutdown(signal, CANCELLED.into(), cancel.flag());
         let _ = signal_hook::flag::register(signal, cancel.flag());
     }
-    cancel
 }

@@ -1,6 +1,6 @@
 //! What a restore will overwrite: made, checked, shown and confirmed before anything is written.
 
-use block::{Disk, DiskExtent, WriteAt, is_zero};
+use block::{Disk, DiskExtent, Extents, InDisk, WriteAt, is_zero};
 use image::{
     CHUNK_SIZE, ChunkContent, ChunkIndex, DiskRecord, Manifest, MapReader, Store, StoreErrorKind, manifest_path,
     map_path,
@@ -179,10 +179,11 @@ fn plan_disk(manifest: &Manifest, assignment: &Assignment<'_>, request: &Restore
     let disk = assignment.destination.disk;
     let destination = layout::Destination { size: disk.size(), sector_size: disk.sector_size() };
     let options = PlaceOptions { grow: request.grow.clone() };
-    let placement = layout::place(&record.layout, &destination, &options)
+    let mut placement = layout::place(&record.layout, &destination, &options)
         .map_err(|reason| Refusal::Placement { disk: assignment.disk.clone(), reason })?;
     let mut regions = Vec::new();
     let mut left = Vec::new();
+    let mut kept = Extents::new();
     for (name, extent) in &placement.regions {
         let Some((region, saved)) = record.region(name) else { continue };
         let is_wanted = !request.layout_only || region.kind == layout::RegionKind::Gap;
@@ -190,8 +191,13 @@ fn plan_disk(manifest: &Manifest, assignment: &Assignment<'_>, request: &Restore
             regions.push(PlannedRestore { name: name.clone(), extent: *extent, bytes: saved.coverage.bytes });
         } else {
             left.push(name.clone());
+            kept.insert(*extent);
         }
     }
+    // Places of old tables lie in the first and last bytes of a disk, and so may a partition: of one that is not
+    // written, nothing is cleared either.
+    let clear: Extents<InDisk> = placement.clear.into_iter().collect();
+    placement.clear = clear.difference(&kept).iter().collect();
     Ok(PlannedDestination {
         disk: assignment.disk.clone(),
         destination: assignment.destination.name.clone(),

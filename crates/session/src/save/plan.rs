@@ -138,7 +138,8 @@ fn plan_region(source: &Source<'_>, region: &Region, is_saved: bool) -> PlannedR
 pub fn survey_region(source: &Source<'_>, region: &Region) -> Survey {
     match region.kind {
         RegionKind::Gap => filesystem::outside_partitions(),
-        RegionKind::Partition | RegionKind::WholeDisk => survey(&Window::new(source.disk, region.extent)),
+        RegionKind::Partition | RegionKind::WholeDisk => filesystem::survey_of_raid_disk(source.disk)
+            .unwrap_or_else(|| survey(&Window::new(source.disk, region.extent))),
     }
 }
 

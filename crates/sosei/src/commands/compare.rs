@@ -4,7 +4,7 @@ use device::SourceDisk;
 use image::ImageName;
 use rust_i18n::t;
 use serde_json::json;
-use session::{Comparison, Source, compare, open_repository, read_manifest};
+use session::{Cancel, Comparison, Source, compare, open_repository, read_manifest};
 
 use crate::arguments::General;
 use crate::disks::{assign, identity_of, open_source};
@@ -18,7 +18,8 @@ const PRINTED_PLACES: usize = 5;
 
 /// Compares an image with the disks that are named. Differences are exit status 1.
 pub fn run(target: &str, image: &ImageName, disks: &[String], general: General) -> Result<u8, Failure> {
-    let cancel = signals::cancel_on_signals();
+    let cancel = Cancel::new();
+    signals::cancel_on_signals(&cancel);
     let target = target::open(target)?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, image)?;

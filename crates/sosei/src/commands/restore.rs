@@ -9,21 +9,23 @@ use layout::Grow;
 use rust_i18n::t;
 use serde_json::json;
 use session::{
-    Assignment, Destination, Event, Observer, RegionChoice, RestorePlan, RestoreReport, RestoreRequest,
-    open_repository, plan_restore, read_manifest, restore,
+    Assignment, Cancel, Destination, Event, Observer, RegionChoice, RestorePlan, RestoreReport, RestoreRequest,
+    VerifyRequest, open_repository, plan_restore, read_manifest, restore, verify,
 };
 
 use super::describe;
 use crate::arguments::{General, Restore};
 use crate::disks::{assign, open_destination};
-use crate::failure::{DONE, Failure, chain};
+use crate::failure::{DONE, Failure, UNREADABLE, chain};
 use crate::output::{bytes, document, error_line, line, table, timing};
 use crate::progress::Progress;
+use crate::target::Target;
 use crate::{safety, signals, target};
 
 /// Overwrites the disks that are named.
 pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
-    let cancel = signals::cancel_on_signals();
+    // Nothing is written before the question is answered: until then a signal may simply end the program.
+    let cancel = Cancel::new();
     let target = target::open(&arguments.target)?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, &arguments.image)?;
@@ -31,6 +33,7 @@ pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
     let attached = device::attached();
     for (_, path) in &assigned {
         safety::refuse_repository_disk(&target, path)?;
+        safety::refuse_file_with_other_names(path, &arguments.confirm)?;
         refuse_shared(path, &attached, &arguments.confirm)?;
     }
     let disks: Vec<DestinationDisk> =
@@ -52,9 +55,13 @@ pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
         print_plan(&plan, &assigned);
     }
     confirm(arguments, &assigned)?;
+    signals::cancel_on_signals(&cancel);
 
     let clock = Instant::now();
     let threads = super::processors().saturating_mul(2);
+    if arguments.verify_first {
+        verify_first(&target, arguments, &progress, &cancel)?;
+    }
     let restored = restore(&*target.store, &plan, &assignments, threads, &progress, &cancel);
     progress.finish();
     let restored = restored.map_err(Failure::of_restore)?;
@@ -66,8 +73,26 @@ pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
             progress.notify(Event::Warning { text });
         }
     }
-    report(&plan, &restored, milliseconds, general);
-    Ok(DONE)
+    Ok(report(&plan, &restored, milliseconds, general))
+}
+
+/// Reads every chunk that the image needs before a disk is cleared: a damaged one would be found only when the
+/// old contents of the disk are gone.
+fn verify_first(target: &Target, arguments: &Restore, progress: &Progress, cancel: &Cancel) -> Result<(), Failure> {
+    let request = VerifyRequest { image: Some(arguments.image.clone()), quick: false };
+    let verification = verify(&*target.store, &request, super::processors(), progress, cancel);
+    progress.finish();
+    let verification = verification?;
+    if verification.is_good() {
+        return Ok(());
+    }
+    let regions: Vec<_> = verification
+        .images
+        .iter()
+        .flat_map(|image| &image.regions)
+        .map(|region| format!("{}: {}", region.region, region.reason))
+        .collect();
+    Err(Failure::damaged(&regions.join("; ")))
 }
 
 fn request(arguments: &Restore, assigned: &[(String, PathBuf)]) -> Result<RestoreRequest, Failure> {
@@ -215,15 +240,20 @@ fn ask(question: &str) -> Option<String> {
     Some(answer.trim().to_owned())
 }
 
-fn report(plan: &RestorePlan, restored: &RestoreReport, milliseconds: u64, general: General) {
+/// Tells what was done; returns the exit status.
+fn report(plan: &RestorePlan, restored: &RestoreReport, milliseconds: u64, general: General) -> u8 {
+    let unreadable = unreadable_regions(plan);
+    let status = if unreadable.is_empty() { DONE } else { UNREADABLE };
     if general.json {
         let disks: Vec<_> =
             plan.disks.iter().map(|disk| json!({ "disk": disk.disk, "destination": disk.destination })).collect();
+        let unreadable: Vec<_> =
+            unreadable.iter().map(|(region, bytes)| json!({ "region": region, "bytes": bytes })).collect();
         document(&json!({
             "image": plan.manifest.image, "disks": disks, "written_bytes": restored.written_bytes,
-            "read_back_bytes": restored.read_back_bytes, "milliseconds": milliseconds,
+            "read_back_bytes": restored.read_back_bytes, "unreadable": unreadable, "milliseconds": milliseconds,
         }));
-        return;
+        return status;
     }
     let size = bytes(restored.written_bytes);
     let time = timing(restored.written_bytes, milliseconds);
@@ -233,10 +263,20 @@ fn report(plan: &RestorePlan, restored: &RestoreReport, milliseconds: u64, gener
     } else {
         line(t!("restore.not_read_back"));
     }
-    for disk in &plan.manifest.disks {
-        for (region, record) in disk.pairs().filter(|(_, record)| !record.unreadable.is_empty()) {
-            let size = bytes(record.unreadable.total_bytes());
-            line(t!("restore.unreadable", region = format!("{}:{}", disk.name, region.name), size = size));
-        }
+    for (region, lost) in unreadable {
+        line(t!("restore.unreadable", region = region, size = bytes(lost)));
     }
+    status
+}
+
+/// The restored regions that hold zeros where the source could not be read, with their bytes.
+fn unreadable_regions(plan: &RestorePlan) -> Vec<(String, u64)> {
+    let restored = plan.disks.iter().flat_map(|disk| disk.regions.iter().map(move |region| (disk, region)));
+    restored
+        .filter_map(|(disk, region)| {
+            let (_, record) = plan.manifest.disk(&disk.disk)?.region(&region.name)?;
+            let lost = record.unreadable.total_bytes();
+            (lost > 0).then(|| (format!("{}:{}", disk.disk, region.name), lost))
+        })
+        .collect()
 }

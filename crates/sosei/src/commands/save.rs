@@ -20,7 +20,8 @@ const READERS: usize = 2;
 
 /// Saves the disks that are named.
 pub fn run(arguments: &Save, general: General) -> Result<u8, Failure> {
-    let cancel = signals::cancel_on_signals();
+    let cancel = Cancel::new();
+    signals::cancel_on_signals(&cancel);
     let target = target::open(&arguments.target)?;
     refuse_twice(arguments.disks.iter())?;
     for disk in &arguments.disks {

@@ -3,7 +3,7 @@
 use image::ImageName;
 use rust_i18n::t;
 use serde_json::json;
-use session::{Verification, VerifyRequest, verify};
+use session::{Cancel, Verification, VerifyRequest, verify};
 
 use crate::arguments::General;
 use crate::failure::{DAMAGED, DONE, Failure};
@@ -13,7 +13,8 @@ use crate::{signals, target};
 
 /// Checks a repository or an image.
 pub fn run(target: &str, image: Option<ImageName>, quick: bool, general: General) -> Result<u8, Failure> {
-    let cancel = signals::cancel_on_signals();
+    let cancel = Cancel::new();
+    signals::cancel_on_signals(&cancel);
     let target = target::open(target)?;
     let progress = Progress::new(general);
     let request = VerifyRequest { image, quick };
