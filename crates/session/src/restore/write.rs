@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use block::{AlignedBuffer, DiskExtent, Extents, InRegion, RegionExtent, is_zero};
@@ -56,11 +56,9 @@ pub fn restore(
     if cancel.is_cancelled() {
         return Err(untouched(Error::Cancelled));
     }
-    let work = Work { store, plan, assignments, places: &places, threads, observer, cancel };
-    work.run().map_err(|error| Interrupted {
-        error,
-        unfinished: assignments.iter().map(|assignment| assignment.destination.name.clone()).collect(),
-    })
+    let touched = assignments.iter().map(|_| AtomicBool::new(false)).collect();
+    let work = Work { store, plan, assignments, places: &places, threads, observer, cancel, touched };
+    work.run().map_err(|error| Interrupted { error, unfinished: work.touched_destinations() })
 }
 
 struct Work<'a> {
@@ -71,9 +69,16 @@ struct Work<'a> {
     threads: usize,
     observer: &'a dyn Observer,
     cancel: &'a Cancel,
+    /// One for each assignment: whether anything of it may have been cleared. Clearing comes before all writing.
+    touched: Vec<AtomicBool>,
 }
 
 impl Work<'_> {
+    fn touched_destinations(&self) -> Vec<String> {
+        let touched = self.assignments.iter().zip(&self.touched).filter(|(_, touched)| touched.load(Ordering::Relaxed));
+        touched.map(|(assignment, _)| assignment.destination.name.clone()).collect()
+    }
+
     /// The order of danger. From the first line on, no table of a destination is valid until the last.
     fn run(&self) -> Result<RestoreReport> {
         self.clear()?;
@@ -129,6 +134,9 @@ impl Work<'_> {
 
     fn zero(&self, number: usize, extent: DiskExtent) -> Result<()> {
         let (_, disk) = self.disk(number)?;
+        if let Some(touched) = self.touched.get(number) {
+            touched.store(true, Ordering::Relaxed);
+        }
         zero(disk, extent).map_err(|error| self.failed(number, "clearing", extent.start(), error))
     }
 

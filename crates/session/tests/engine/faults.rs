@@ -131,6 +131,24 @@ fn while_one_disk_of_a_machine_fails_no_other_boots() {
     }
 }
 
+#[test]
+fn a_disk_that_was_not_touched_yet_is_not_called_unfinished() {
+    let (first, second, store) = (machine(), mbr(), MemoryStore::new());
+    let sources = [source("sda", &first), source("sdb", &second)];
+    let cancel = Cancel::new();
+    let plan = session::plan_save(&store, &sources, request("one"), &(), &cancel).unwrap();
+    let manifest = session::save(&store, &sources, &plan, &settings(2, 2), &(), &cancel).unwrap();
+    let fault = Fault { operation: Operation::Write, number: 1 };
+    let faulty = FaultyDisk::new(used_disk(first.size(), None), Some(fault));
+    let other = used_disk(second.size(), None);
+    let before = bytes_of(&other);
+    let assignments = [assignment("sda", &faulty), assignment("sdb", &other)];
+    let plan = session::plan_restore(&store, manifest, &assignments, read_back(), &(), &cancel).unwrap();
+    let interrupted = session::restore(&store, &plan, &assignments, 2, &(), &cancel).unwrap_err();
+    assert_eq!(interrupted.unfinished, ["/dev/sda"]);
+    assert!(bytes_of(&other) == before, "the second disk is as it was");
+}
+
 fn plan_layout(manifest: &image::Manifest, disk: usize) -> layout::Layout {
     manifest.disks[disk].layout.clone()
 }
