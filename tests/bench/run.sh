@@ -22,6 +22,8 @@ say() { echo "bench: $*" >&2; }
 measure() {
   local name=$1
   shift
+  # What the command before left in the page cache is not this one's work to write.
+  sync
   /usr/bin/time --format '%e %M' --output measured bash -o pipefail -c "$*" >/dev/null 2>log || { cat log >&2; exit 1; }
   tail -n 1 measured >>"$name.times"
 }
