@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use block::{AlignedBuffer, DiskExtent, Extents, InDisk, InRegion, RegionExtent, SectorSize, is_zero};
 use image::{CHUNK_SIZE, ChunkContent, ChunkId, ChunkIndex, ChunkRange, DiskRecord, Manifest, Store};
@@ -140,32 +139,12 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn run(&self, threads: usize) -> Result<()> {
-        let pieces = Pieces::new(self.places, Part::All);
-        let failure: Mutex<Option<Error>> = Mutex::new(None);
-        let run = || -> Result<()> {
-            let mut loader = Loader::new(self.store, self.index)?;
-            let mut buffer = AlignedBuffer::new(usize::try_from(PIECE_BYTES).unwrap_or_default());
-            while let Some(piece) = pieces.next() {
-                if self.cancel.is_cancelled() {
-                    return Err(Error::Cancelled);
-                }
-                if failure.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
-                    break;
-                }
-                self.compare(&mut loader, &mut buffer, &piece?)?;
-            }
-            Ok(())
+        let make_worker = || {
+            let buffer = AlignedBuffer::new(usize::try_from(PIECE_BYTES).unwrap_or_default());
+            Ok((Loader::new(self.store, self.index)?, buffer))
         };
-        thread::scope(|scope| {
-            for _ in 0..threads.max(1) {
-                scope.spawn(|| {
-                    if let Err(error) = run() {
-                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                    }
-                });
-            }
-        });
-        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+        Pieces::new(self.places, Part::All)
+            .for_each(threads, self.cancel, make_worker, |(loader, buffer), piece| self.compare(loader, buffer, piece))
     }
 
     fn compare(&self, loader: &mut Loader<'_>, buffer: &mut AlignedBuffer, piece: &Piece) -> Result<()> {

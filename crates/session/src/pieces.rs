@@ -2,11 +2,13 @@
 //! disk order, handed out to any number of threads.
 
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use block::{DiskExtent, RegionExtent};
 use image::{CHUNK_SIZE, ChunkContent, ChunkRange, MapReader};
 
 use crate::error::{Error, Result};
+use crate::progress::Cancel;
 
 /// Stored chunks of one piece: 4 MiB are written at once.
 pub const PIECE_CHUNKS: u64 = 16;
@@ -69,8 +71,45 @@ impl<'a> Pieces<'a> {
         Self { iterator: Mutex::new(Box::new(pieces)) }
     }
 
+    /// Does something with every piece, on several threads, nearly in disk order. Each thread has a worker of its own.
+    ///
+    /// # Errors
+    /// The first failure, which ends the others soon; `Cancelled` where the operator stopped the work.
+    pub fn for_each<W>(
+        &self,
+        threads: usize,
+        cancel: &Cancel,
+        make_worker: impl Fn() -> Result<W> + Sync,
+        action: impl Fn(&mut W, &Piece) -> Result<()> + Sync,
+    ) -> Result<()> {
+        let failure: Mutex<Option<Error>> = Mutex::new(None);
+        let run = || -> Result<()> {
+            let mut worker = make_worker()?;
+            while let Some(piece) = self.next() {
+                if cancel.is_cancelled() {
+                    return Err(Error::Cancelled);
+                }
+                if failure.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+                    break;
+                }
+                action(&mut worker, &piece?)?;
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            for _ in 0..threads.max(1) {
+                scope.spawn(|| {
+                    if let Err(error) = run() {
+                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    }
+                });
+            }
+        });
+        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+
     /// The next piece; `None` at the end.
-    pub fn next(&self) -> Option<Result<Piece>> {
+    fn next(&self) -> Option<Result<Piece>> {
         self.iterator.lock().unwrap_or_else(PoisonError::into_inner).next()
     }
 }

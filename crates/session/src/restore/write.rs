@@ -1,10 +1,7 @@
 //! Writing what was planned.
 
 use std::io;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
 
 use block::{AlignedBuffer, DiskExtent, Extents, InRegion, RegionExtent, is_zero};
 use image::{CHUNK_SIZE, ChunkContent, ChunkId, ChunkRange, Store};
@@ -183,35 +180,20 @@ impl Work<'_> {
         action: &(dyn Fn(&Self, &mut Worker<'_>, &Piece) -> Result<u64> + Sync),
     ) -> Result<()> {
         let pieces = Pieces::new(self.places, part);
-        let failure: Mutex<Option<Error>> = Mutex::new(None);
-        let run = || -> Result<()> {
-            let mut worker = Worker::new(self)?;
-            while let Some(piece) = pieces.next() {
-                if self.cancel.is_cancelled() {
-                    return Err(Error::Cancelled);
-                }
-                if failure.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
-                    break;
-                }
-                let bytes = action(self, &mut worker, &piece?)?;
+        pieces.for_each(
+            self.threads,
+            self.cancel,
+            || Worker::new(self),
+            |worker, piece| {
+                let bytes = action(self, worker, piece)?;
                 let sum = done.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
                 // Heads are few and belong to the phase before: telling them would make a bar jump.
                 if part == Part::Bodies {
                     self.observer.notify(Event::Progress { done: sum });
                 }
-            }
-            Ok(())
-        };
-        thread::scope(|scope| {
-            for _ in 0..self.threads.max(1) {
-                scope.spawn(|| {
-                    if let Err(error) = run() {
-                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                    }
-                });
-            }
-        });
-        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+                Ok(())
+            },
+        )
     }
 
     fn place(&self, piece: &Piece) -> Result<&Place<'_>> {
