@@ -120,6 +120,7 @@ Measured by \`make bench\` on $(date --utc +%Y-%m-%d), all rows in one run, comm
 Machine: $(nproc) cores ($(awk -F': ' '/model name/ { print $2; exit }' /proc/cpuinfo)), $(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo) of memory, Linux $(uname --kernel-release), $(. /etc/os-release && echo "$PRETTY_NAME").
 Sources are sparse files in the page cache; targets are on the same disk as the sources. partclone $(dpkg-query --show --showformat='${Version}' partclone), zstd $(zstd --version | grep --only-matching --extended-regexp '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1).
 The file system is ext4 of 10 GiB with $(mib_of "$used") MiB used: programs, libraries and texts of the machine.
+A ratio above 1 against a limit says that the limit is measured too slow (its program takes new memory for every frame; dd writes through the page cache), not that it was passed.
 Only ratios mean something elsewhere. A time of the program includes making everything stable on the target; that of partclone does not.
 
 ## Save
