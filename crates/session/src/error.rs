@@ -156,6 +156,9 @@ pub enum RequestError {
     /// A name that can't be that of a disk in an image.
     #[error("{0:?} can't be the name of a disk: use letters, digits, _ and -")]
     DiskName(String),
+    /// New names for disks whose tables are not written.
+    #[error("signatures and GUIDs are in the partition table, which is not written where regions are restored alone")]
+    NewIdsWithoutTable,
     /// Disks that are not those, or not of the size, that a plan was made of.
     #[error("the plan was made of other disks")]
     OtherDisks,

@@ -142,6 +142,9 @@ pub struct Restore {
     /// Give a partition the additional space of a larger disk: last, or the name of a region
     #[arg(long, value_name = "last|REGION")]
     pub grow: Option<String>,
+    /// keep: the disk is the one that was saved; new: it gets new signatures and GUIDs, to live beside its original
+    #[arg(long, value_enum, default_value = "keep", value_name = "keep|new")]
+    pub identity: IdentityChoice,
     /// Read and check every chunk of the image before a disk is cleared
     #[arg(long)]
     pub verify_first: bool,
@@ -154,6 +157,15 @@ pub struct Restore {
     /// Overwrite although the disk looks shared or its signature exists twice then: its WWN, serial number or path
     #[arg(long, value_name = "ID")]
     pub confirm: Vec<String>,
+}
+
+/// Which signatures and GUIDs a restored disk has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IdentityChoice {
+    /// Those of the disk that was saved.
+    Keep,
+    /// New ones.
+    New,
 }
 
 fn parse_level(text: &str) -> Result<Level, String> {

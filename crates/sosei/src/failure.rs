@@ -228,6 +228,7 @@ impl Failure {
                 Self::usage("region-twice", &t!("failure.region_twice", region = name))
             }
             RequestError::DiskName(name) => Self::usage("disk-name", &t!("failure.disk_name", disk = name)),
+            RequestError::NewIdsWithoutTable => Self::usage("identity-regions", &t!("failure.identity_regions")),
             RequestError::OtherDisks => {
                 Self::new(FAILED, "other-disks", &t!("failure.other_disks"), &t!("state.nothing"), &t!("next.disks"))
             }

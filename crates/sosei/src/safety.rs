@@ -51,9 +51,9 @@ pub fn is_confirmed(disk: &Attached, confirmed: &[String]) -> bool {
     ids.into_iter().flatten().any(|id| confirmed.contains(id))
 }
 
-/// The other attached disks that carry an identity of `layout` already: the machine would have two of the same.
+/// The other attached disks that carry one of these identities already: the machine would have two of the same.
 pub fn disks_with_same_identity(
-    layout: &layout::Layout,
+    identities: &[layout::Identity],
     destinations: &[PathBuf],
     attached: &[Attached],
 ) -> Vec<(String, PathBuf)> {
@@ -64,8 +64,8 @@ pub fn disks_with_same_identity(
         // A disk that can't be read can't be compared; it is not touched either.
         let Ok(open) = device::SourceDisk::look(&disk.path) else { continue };
         let Ok(present) = layout::read(&open) else { continue };
-        let shared = layout::shared_identities(layout, &present);
-        found.extend(shared.into_iter().map(|identity| (identity.value, disk.path.clone())));
+        let shared = layout::identities(&present).into_iter().filter(|identity| identities.contains(identity));
+        found.extend(shared.map(|identity| (identity.value, disk.path.clone())));
     }
     found
 }

@@ -5,7 +5,7 @@ use image::{
     CHUNK_SIZE, ChunkContent, ChunkIndex, DiskRecord, Manifest, MapReader, Store, StoreErrorKind, manifest_path,
     map_path,
 };
-use layout::{Grow, PlaceError, PlaceOptions, Placement};
+use layout::{Grow, NewIds, PlaceError, PlaceOptions, Placement};
 
 use crate::error::{Error, Refusal, RequestError, Result};
 use crate::load::Loader;
@@ -52,6 +52,8 @@ pub struct RestoreRequest {
     pub layout_only: bool,
     /// The partition that gets the additional space of a larger disk.
     pub grow: Option<Grow>,
+    /// New signatures and GUIDs for a disk that must live beside its original; `None` keeps all of them.
+    pub new_ids: Option<NewIds>,
     /// Read back what was written.
     pub read_back: bool,
 }
@@ -146,6 +148,9 @@ pub fn plan_restore(
         return Err(RequestError::NoDisks.into());
     }
     check_assignments(assignments)?;
+    if request.new_ids.is_some() && !request.regions.is_empty() {
+        return Err(RequestError::NewIdsWithoutTable.into());
+    }
     open_repository(store)?;
     let disks = if request.regions.is_empty() {
         assignments.iter().map(|assignment| plan_disk(&manifest, assignment, &request)).collect::<Result<_>>()?
@@ -178,7 +183,7 @@ fn plan_disk(manifest: &Manifest, assignment: &Assignment<'_>, request: &Restore
     let record = disk_of(manifest, &assignment.disk)?;
     let disk = assignment.destination.disk;
     let destination = layout::Destination { size: disk.size(), sector_size: disk.sector_size() };
-    let options = PlaceOptions { grow: request.grow.clone() };
+    let options = PlaceOptions { grow: request.grow.clone(), new_ids: request.new_ids };
     let mut placement = layout::place(&record.layout, &destination, &options)
         .map_err(|reason| Refusal::Placement { disk: assignment.disk.clone(), reason })?;
     let mut regions = Vec::new();

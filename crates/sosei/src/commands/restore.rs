@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use device::{Attached, DestinationDisk};
-use layout::Grow;
+use layout::{Change, Grow, NewIds};
 use rust_i18n::t;
 use serde_json::json;
 use session::{
@@ -14,7 +14,7 @@ use session::{
 };
 
 use super::describe;
-use crate::arguments::{General, Restore};
+use crate::arguments::{General, IdentityChoice, Restore};
 use crate::disks::{assign, open_destination};
 use crate::failure::{DONE, Failure, UNREADABLE, chain};
 use crate::output::{bytes, document, error_line, line, table, timing};
@@ -101,7 +101,17 @@ fn request(arguments: &Restore, assigned: &[(String, PathBuf)]) -> Result<Restor
         "last" => Grow::Last,
         name => Grow::Region(name.to_owned()),
     });
-    Ok(RestoreRequest { regions, layout_only: arguments.layout_only, grow, read_back: !arguments.no_verify })
+    let new_ids = match arguments.identity {
+        IdentityChoice::Keep => None,
+        IdentityChoice::New => Some(new_ids()?),
+    };
+    Ok(RestoreRequest { regions, layout_only: arguments.layout_only, grow, new_ids, read_back: !arguments.no_verify })
+}
+
+fn new_ids() -> Result<NewIds, Failure> {
+    let mut random = [0; 20];
+    getrandom::fill(&mut random).map_err(|error| session::Error::System(error.into()))?;
+    Ok(NewIds::from_random(random))
 }
 
 /// `NAME`, or `NAME=DISK:REGION` where `DISK` is one of the disks that are named.
@@ -141,10 +151,9 @@ fn refuse_collision(
     confirmed: &[String],
 ) -> Result<(), Failure> {
     let paths: Vec<PathBuf> = assigned.iter().map(|(_, path)| path.clone()).collect();
-    let whole_disks = plan.disks.iter().filter(|disk| disk.placement.is_some());
-    let found: Vec<_> = whole_disks
-        .filter_map(|disk| plan.manifest.disk(&disk.disk))
-        .flat_map(|disk| safety::disks_with_same_identity(&disk.layout, &paths, attached))
+    let placements = plan.disks.iter().filter_map(|disk| disk.placement.as_ref());
+    let found: Vec<_> = placements
+        .flat_map(|placement| safety::disks_with_same_identity(&placement.identities, &paths, attached))
         .collect();
     let Some((id, other)) = found.iter().find(|(_, path)| !confirmed.contains(&path.display().to_string())) else {
         return Ok(());
@@ -193,16 +202,17 @@ fn print_plan(plan: &RestorePlan, assigned: &[(String, PathBuf)]) {
     }
 }
 
-fn change_text(change: &layout::Change) -> String {
+fn change_text(change: &Change) -> String {
     match change {
-        layout::Change::Field { role, field, from, to } => {
+        Change::Field { role, field, from, to } => {
             // Checksums are known by their hexadecimal digits.
             let is_checksum = field.contains("CRC");
             let number = |value: &u64| if is_checksum { format!("{value:08x}") } else { value.to_string() };
             t!("change.field", role = role, field = field, from = number(from), to = number(to)).into_owned()
         }
-        layout::Change::Rebuilt { role } => t!("change.rebuilt", role = role).into_owned(),
-        layout::Change::Grown { name, from, to } => t!("change.grown", name = name, from = from, to = to).into_owned(),
+        Change::Rebuilt { role } => t!("change.rebuilt", role = role).into_owned(),
+        Change::Grown { name, from, to } => t!("change.grown", name = name, from = from, to = to).into_owned(),
+        Change::Renamed { name, from, to } => t!("change.renamed", name = name, from = from, to = to).into_owned(),
     }
 }
 
@@ -249,9 +259,14 @@ fn report(plan: &RestorePlan, restored: &RestoreReport, milliseconds: u64, gener
             plan.disks.iter().map(|disk| json!({ "disk": disk.disk, "destination": disk.destination })).collect();
         let unreadable: Vec<_> =
             unreadable.iter().map(|(region, bytes)| json!({ "region": region, "bytes": bytes })).collect();
+        let renamed: Vec<_> = renamed(plan).collect();
+        let kept: Vec<_> = kept_uuids(plan)
+            .map(|(region, kind, uuid)| json!({ "region": region, "kind": kind, "uuid": uuid }))
+            .collect();
         document(&json!({
             "image": plan.manifest.image, "disks": disks, "written_bytes": restored.written_bytes,
-            "read_back_bytes": restored.read_back_bytes, "unreadable": unreadable, "milliseconds": milliseconds,
+            "read_back_bytes": restored.read_back_bytes, "unreadable": unreadable, "renamed": renamed,
+            "kept_uuids": kept, "milliseconds": milliseconds,
         }));
         return status;
     }
@@ -263,10 +278,35 @@ fn report(plan: &RestorePlan, restored: &RestoreReport, milliseconds: u64, gener
     } else {
         line(t!("restore.not_read_back"));
     }
+    if plan.request.new_ids.is_some() {
+        let none = renamed(plan).next().is_none();
+        line(if none { t!("restore.nothing_renamed") } else { t!("restore.renamed") });
+        renamed(plan).for_each(|change| line(format!("  ~ {}", change_text(change))));
+        for (region, kind, uuid) in kept_uuids(plan) {
+            line(t!("restore.kept_uuid", region = region, kind = kind, uuid = uuid));
+        }
+    }
     for (region, lost) in unreadable {
         line(t!("restore.unreadable", region = region, size = bytes(lost)));
     }
     status
+}
+
+/// What got another name.
+fn renamed(plan: &RestorePlan) -> impl Iterator<Item = &Change> {
+    let placements = plan.disks.iter().filter_map(|disk| disk.placement.as_ref());
+    placements.flat_map(|placement| &placement.changes).filter(|change| matches!(change, Change::Renamed { .. }))
+}
+
+/// What a disk with new names still has in common with its original: region, kind and UUID of file systems.
+fn kept_uuids(plan: &RestorePlan) -> impl Iterator<Item = (String, &str, &str)> {
+    let disks = plan.disks.iter().filter(|_| plan.request.new_ids.is_some());
+    let regions = disks.flat_map(|disk| disk.regions.iter().map(move |region| (disk, region)));
+    regions.filter_map(|(disk, region)| {
+        let (_, record) = plan.manifest.disk(&disk.disk)?.region(&region.name)?;
+        let found = record.file_system.as_ref()?;
+        Some((format!("{}:{}", disk.disk, region.name), found.kind.as_str(), found.uuid.as_deref()?))
+    })
 }
 
 /// The restored regions that hold zeros where the source could not be read, with their bytes.
