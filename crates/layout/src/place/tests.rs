@@ -550,7 +550,7 @@ fn an_mbr_disk_beside_its_original_has_another_signature_and_nothing_else_differ
 #[test]
 fn a_signature_of_zeros_means_none_and_stays() {
     let source = mbr_disk(1000, &[]);
-    crate::samples::bend(&source, 0, &record(0, &[(0, 7, 63, 100)]));
+    bend(&source, 0, &record(0, &[(0, 7, 63, 100)]));
     let (placement, disk, _) = moved(&source, source.size(), &renamed());
     assert_eq!(placement.changes, []);
     assert!(contents(&source) == contents(&disk));
