@@ -17,6 +17,7 @@ mod header;
 mod index;
 mod manifest;
 mod map;
+mod map_table;
 mod memory;
 mod name;
 mod pack;
@@ -34,6 +35,7 @@ pub use manifest::{
     NetworkCard, NoteRecord, RegionRecord, Tool, Totals, is_plain,
 };
 pub use map::{ChunkContent, MapReader, MapSummary, MapWriter};
+pub use map_table::MapTable;
 pub use memory::MemoryStore;
 pub use name::{ImageName, NameError};
 pub use pack::{Pack, PackAssembler, PackEntry, PackId, SalvagedPack, salvage_pack};

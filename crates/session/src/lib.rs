@@ -17,14 +17,16 @@ mod save;
 mod selection;
 mod source;
 mod verify;
+mod view;
 
+pub use cluster::Scope;
 pub use compare::{Comparison, Difference, compare};
 pub use error::{Error, Refusal, RequestError, Result};
 pub use progress::{Cancel, Event, Observer, Phase};
 pub use repository::{Listed, list_images, open_repository, read_manifest};
 pub use restore::{
-    Assignment, Destination, Interrupted, PlannedDestination, PlannedRestore, RegionChoice, RestorePlan, RestoreReport,
-    RestoreRequest, WritableDisk, plan_restore, restore,
+    Assignment, Destination, Interrupted, MirrorHalf, PlannedDestination, PlannedRestore, RegionChoice, RestorePlan,
+    RestoreReport, RestoreRequest, WritableDisk, plan_restore, restore,
 };
 pub use save::{
     Level, PlannedDisk, PlannedRegion, SavePlan, SaveRequest, SaveSettings, plan_save, read_layout, save, survey_region,

@@ -142,6 +142,9 @@ pub struct Restore {
     /// Give a partition the additional space of a larger disk: last, or the name of a region
     #[arg(long, value_name = "last|REGION")]
     pub grow: Option<String>,
+    /// For a node of a cluster: whether another node has newer data; asked where it matters and nothing is said
+    #[arg(long, value_enum, value_name = "one-node|all-nodes")]
+    pub scope: Option<ScopeChoice>,
     /// keep: the disk is the one that was saved; new: it gets new signatures and GUIDs, to live beside its original
     #[arg(long, value_enum, default_value = "keep", value_name = "keep|new")]
     pub identity: IdentityChoice,
@@ -157,6 +160,24 @@ pub struct Restore {
     /// Overwrite although the disk looks shared or its signature exists twice then: its WWN, serial number or path
     #[arg(long, value_name = "ID")]
     pub confirm: Vec<String>,
+}
+
+/// Which nodes of a cluster come back from images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ScopeChoice {
+    /// This one only: another node is running, or kept, with newer data.
+    OneNode,
+    /// All of them, from images of one set.
+    AllNodes,
+}
+
+impl From<ScopeChoice> for session::Scope {
+    fn from(choice: ScopeChoice) -> Self {
+        match choice {
+            ScopeChoice::OneNode => Self::OneNode,
+            ScopeChoice::AllNodes => Self::AllNodes,
+        }
+    }
 }
 
 /// Which signatures and GUIDs a restored disk has.

@@ -132,7 +132,7 @@ impl From<Error> for Failure {
         let make = |status: u8, code: &str, message: &str, next: &str| Self::new(status, code, message, &nothing, next);
         match &error {
             Error::Cancelled => make(CANCELLED, "cancelled", &t!("failure.cancelled"), &t!("next.cancelled")),
-            Error::Refused(refusal) => Self::from_refusal(refusal, &details),
+            Error::Refused(refusal) => Self::from_refusal(refusal),
             Error::Request(request) => Self::from_request(request),
             Error::Repository(image::Error::Store(store)) => Self::from_store(store),
             Error::Repository(image::Error::Unsupported { .. }) => {
@@ -160,8 +160,11 @@ impl From<Error> for Failure {
     }
 }
 
+/// Code, message, and what to do next.
+type Words = (&'static str, std::borrow::Cow<'static, str>, std::borrow::Cow<'static, str>);
+
 impl Failure {
-    fn from_refusal(refusal: &Refusal, details: &str) -> Self {
+    fn from_refusal(refusal: &Refusal) -> Self {
         let (code, message, next) = match refusal {
             Refusal::ImageExists(image) => {
                 ("image-exists", t!("failure.image_exists", image = image), t!("next.other_name"))
@@ -175,15 +178,41 @@ impl Failure {
                 let message = t!("failure.region_too_small", region = region, needed = needed, available = available);
                 ("region-too-small", message, t!("next.larger"))
             }
+            mirror => Self::from_mirror_refusal(mirror),
         };
-        let _ = details;
         Self::new(REFUSED, code, &message, &t!("state.nothing"), &next)
     }
 
-    fn from_place_error(
-        disk: &str,
-        error: &layout::PlaceError,
-    ) -> (&'static str, std::borrow::Cow<'static, str>, std::borrow::Cow<'static, str>) {
+    /// Refusals that keep a stale half of a mirror from winning.
+    fn from_mirror_refusal(refusal: &Refusal) -> Words {
+        match refusal {
+            Refusal::ScopeMissing { regions } => {
+                ("scope-missing", t!("failure.scope_missing", regions = regions), t!("next.scope"))
+            }
+            Refusal::NotInSet { image } => ("not-in-set", t!("failure.not_in_set", image = image), t!("next.one_node")),
+            Refusal::SetIncomplete { region, set } => {
+                ("set-incomplete", t!("failure.set_incomplete", region = region, set = set), t!("next.one_node"))
+            }
+            Refusal::SetDiffers { region, set, other, own_is_newer } => {
+                let (message, next) = if *own_is_newer {
+                    (t!("failure.set_own_newer", region = region, set = set, other = other), t!("next.own_newer"))
+                } else {
+                    (t!("failure.set_own_older", region = region, set = set, other = other), t!("next.one_node"))
+                };
+                ("set-differs", message, next)
+            }
+            Refusal::MirrorEndMoves { region } => {
+                ("mirror-end", t!("failure.mirror_end", region = region), t!("next.mirror_end"))
+            }
+            Refusal::MirrorMetadataLeft { region, metadata } => {
+                let message = t!("failure.mirror_metadata", region = region, metadata = metadata);
+                ("mirror-metadata", message, t!("next.mirror_metadata", metadata = metadata))
+            }
+            other => ("refused", other.to_string().into(), t!("next.refused")),
+        }
+    }
+
+    fn from_place_error(disk: &str, error: &layout::PlaceError) -> Words {
         use layout::PlaceError;
         match error {
             PlaceError::TooSmall { needed, available } => {

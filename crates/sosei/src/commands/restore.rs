@@ -4,13 +4,14 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
+use cluster::drbd::Version;
 use device::{Attached, DestinationDisk};
 use layout::{Change, Grow, NewIds};
 use rust_i18n::t;
 use serde_json::json;
 use session::{
-    Assignment, Cancel, Destination, Event, Observer, RegionChoice, RestorePlan, RestoreReport, RestoreRequest,
-    VerifyRequest, open_repository, plan_restore, read_manifest, restore, verify,
+    Assignment, Cancel, Destination, Event, MirrorHalf, Observer, RegionChoice, RestorePlan, RestoreReport,
+    RestoreRequest, Scope, VerifyRequest, open_repository, plan_restore, read_manifest, restore, verify,
 };
 
 use super::describe;
@@ -49,11 +50,15 @@ pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
     let progress = Progress::new(general);
     let plan = plan_restore(&*target.store, manifest, &assignments, request(arguments, &assigned)?, &progress, &cancel);
     progress.finish();
-    let plan = plan?;
+    let mut plan = plan?;
     refuse_collision(&plan, &assigned, &attached, &arguments.confirm)?;
     if !general.json || is_asked(arguments) {
         print_plan(&plan, &assigned);
     }
+    if plan.request.scope.is_none() && !plan.mirrors.is_empty() && is_asked(arguments) {
+        plan.request.scope = ask_scope();
+    }
+    plan.check_scope(&*target.store)?;
     confirm(arguments, &assigned)?;
     signals::cancel_on_signals(&cancel);
 
@@ -105,7 +110,14 @@ fn request(arguments: &Restore, assigned: &[(String, PathBuf)]) -> Result<Restor
         IdentityChoice::Keep => None,
         IdentityChoice::New => Some(new_ids()?),
     };
-    Ok(RestoreRequest { regions, layout_only: arguments.layout_only, grow, new_ids, read_back: !arguments.no_verify })
+    Ok(RestoreRequest {
+        regions,
+        layout_only: arguments.layout_only,
+        grow,
+        new_ids,
+        scope: arguments.scope.map(Into::into),
+        read_back: !arguments.no_verify,
+    })
 }
 
 fn new_ids() -> Result<NewIds, Failure> {
@@ -196,10 +208,25 @@ fn print_plan(plan: &RestorePlan, assigned: &[(String, PathBuf)]) {
         if !planned.left.is_empty() {
             error_line(format!("  {}", t!("restore.left", regions = planned.left.join(" "))));
         }
+        for half in plan.mirrors.iter().filter(|half| half.disk == planned.disk) {
+            error_line(format!("  * {}", mirror_text(half)));
+        }
         for change in planned.placement.iter().flat_map(|placement| &placement.changes) {
             error_line(format!("  ~ {}", change_text(change)));
         }
     }
+}
+
+/// What half of which mirror a region holds.
+fn mirror_text(half: &MirrorHalf) -> String {
+    let version = match half.metadata.version {
+        Version::V08 => "8.4",
+        Version::V09 => "9",
+    };
+    let (place, size) = (half.place(), bytes(half.metadata.data_bytes));
+    let generation = format!("{:016x}", half.metadata.current);
+    let text = t!("mirror.drbd", region = place, version = version, size = size, generation = generation);
+    if half.metadata.unclean { format!("{text}; {}", t!("mirror.unclean")) } else { text.into_owned() }
 }
 
 fn change_text(change: &Change) -> String {
@@ -243,6 +270,16 @@ fn confirm(arguments: &Restore, assigned: &[(String, PathBuf)]) -> Result<(), Fa
     Ok(())
 }
 
+/// Asks whether another node has newer data. There is no default: `None` for every other answer.
+fn ask_scope() -> Option<Scope> {
+    error_line(t!("restore.scope"));
+    match ask(&t!("restore.ask_scope")).as_deref() {
+        Some("one-node") => Some(Scope::OneNode),
+        Some("all-nodes") => Some(Scope::AllNodes),
+        _ => None,
+    }
+}
+
 fn ask(question: &str) -> Option<String> {
     let _ = write!(std::io::stderr(), "{question} ");
     let mut answer = String::new();
@@ -263,10 +300,21 @@ fn report(plan: &RestorePlan, restored: &RestoreReport, milliseconds: u64, gener
         let kept: Vec<_> = kept_uuids(plan)
             .map(|(region, kind, uuid)| json!({ "region": region, "kind": kind, "uuid": uuid }))
             .collect();
+        let mirrors: Vec<_> = plan
+            .mirrors
+            .iter()
+            .map(|half| {
+                json!({
+                    "region": half.place(), "version": half.metadata.version, "kind": half.metadata.kind,
+                    "bytes": half.metadata.data_bytes, "generation": format!("{:016x}", half.metadata.current),
+                    "marked": plan.request.scope == Some(Scope::OneNode),
+                })
+            })
+            .collect();
         document(&json!({
             "image": plan.manifest.image, "disks": disks, "written_bytes": restored.written_bytes,
             "read_back_bytes": restored.read_back_bytes, "unreadable": unreadable, "renamed": renamed,
-            "kept_uuids": kept, "milliseconds": milliseconds,
+            "kept_uuids": kept, "mirrors": mirrors, "scope": plan.request.scope, "milliseconds": milliseconds,
         }));
         return status;
     }
@@ -277,6 +325,15 @@ fn report(plan: &RestorePlan, restored: &RestoreReport, milliseconds: u64, gener
         line(t!("restore.read_back", size = bytes(restored.read_back_bytes)));
     } else {
         line(t!("restore.not_read_back"));
+    }
+    for half in &plan.mirrors {
+        let marked = plan.request.scope == Some(Scope::OneNode);
+        let (region, size) = (half.place(), bytes(half.metadata.data_bytes));
+        line(if marked {
+            t!("mirror.marked", region = region, size = size)
+        } else {
+            t!("mirror.all_nodes", region = region)
+        });
     }
     if plan.request.new_ids.is_some() {
         let none = renamed(plan).next().is_none();
