@@ -14,6 +14,7 @@ mod chunk;
 mod error;
 mod grid;
 mod header;
+mod identity_file;
 mod index;
 mod manifest;
 mod map;
@@ -29,6 +30,7 @@ pub use chunk::{CHUNK_SIZE, ChunkId, Decoder, Encoder, Encoding, RECORD_HEADER_S
 pub use error::{Error, Result};
 pub use grid::{ChunkGrid, ChunkRange};
 pub use header::{FORMAT_VERSION, RepositoryHeader};
+pub use identity_file::{IdentityFile, IdentityRecord};
 pub use index::{ChunkIndex, Location, PackDamage};
 pub use manifest::{
     CoverageMethod, CoverageRecord, DiskIdentity, DiskRecord, FileSystemRecord, Machine, Manifest, MapRecord,

@@ -34,7 +34,7 @@ pub struct Destination {
 pub struct PlaceOptions {
     /// The partition that gets the free space behind it.
     pub grow: Option<Grow>,
-    /// Names for a disk that must live beside its original; `None` where everything keeps its name.
+    /// Other signatures and GUIDs; `None` where everything keeps its name.
     pub new_ids: Option<NewIds>,
 }
 
@@ -187,8 +187,8 @@ pub fn place(image: &Layout, destination: &Destination, options: &PlaceOptions) 
             require(image.disk_size, destination)?;
             Tables::default()
         }
-        TableKind::Mbr => mbr::place(image, destination, grow, options.new_ids)?,
-        TableKind::Gpt => gpt::place(image, destination, grow, options.new_ids)?,
+        TableKind::Mbr => mbr::place(image, destination, grow, options.new_ids.as_ref())?,
+        TableKind::Gpt => gpt::place(image, destination, grow, options.new_ids.as_ref())?,
     };
     let (regions, cut) = place_regions(image, destination, &tables)?;
     // Written in this order, a restore that is interrupted leaves no disk that boots half of it.

@@ -149,6 +149,14 @@ pub enum Refusal {
         /// The region, as `sda:p1`.
         region: String,
     },
+    /// A disk that is not divided as the one whose names it is to get.
+    #[error("{disk}: {detail}")]
+    OtherLayout {
+        /// The destination, as the operator calls it.
+        disk: String,
+        /// What differs.
+        detail: String,
+    },
     /// Data of a mirror without its metadata.
     #[error("{region} holds data of a mirror whose metadata, in {metadata}, would not be restored with it")]
     MirrorMetadataLeft {

@@ -7,6 +7,7 @@
 
 mod compare;
 mod error;
+mod identity;
 mod load;
 mod log;
 mod pieces;
@@ -22,6 +23,7 @@ mod view;
 pub use cluster::Scope;
 pub use compare::{Comparison, Difference, compare};
 pub use error::{Error, Refusal, RequestError, Result};
+pub use identity::{IdentityPlan, apply_identity, plan_identity};
 pub use progress::{Cancel, Event, Observer, Phase};
 pub use repository::{Listed, list_images, open_repository, read_manifest};
 pub use restore::{

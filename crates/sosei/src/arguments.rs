@@ -65,6 +65,12 @@ pub enum Command {
     Save(Save),
     /// Overwrite disks with an image
     Restore(Restore),
+    /// Signatures and GUIDs alone, without data
+    Identity {
+        /// What to do with them
+        #[command(subcommand)]
+        command: IdentityCommand,
+    },
     /// List the images of a repository
     Images {
         /// Where the repository is
@@ -97,6 +103,43 @@ pub enum Command {
         #[arg(value_name = "[SOURCE=]DISK", required = true)]
         disks: Vec<String>,
     },
+}
+
+/// What can be done with identities.
+#[derive(Debug, Subcommand)]
+pub enum IdentityCommand {
+    /// Print what disks and partitions are known by, in the sections of dumpcfg
+    Report {
+        /// Disks; all that are attached where none is named
+        #[arg(value_name = "DISK")]
+        disks: Vec<PathBuf>,
+    },
+    /// Write it to a new file
+    Save {
+        /// The file
+        file: PathBuf,
+        /// Disks; all that are attached where none is named
+        #[arg(value_name = "DISK")]
+        disks: Vec<PathBuf>,
+    },
+    /// Give replaced disks, partitioned as before, the signatures and GUIDs of a file
+    Apply(ApplyIdentity),
+}
+
+/// Giving a disk the names of the one before it.
+#[derive(Debug, Args)]
+pub struct ApplyIdentity {
+    /// The file that `identity save` wrote
+    pub file: PathBuf,
+    /// Disks to change, each with its name in the file before it where that is not clear
+    #[arg(value_name = "[SOURCE=]DISK", required = true)]
+    pub disks: Vec<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Change the disk although it looks shared or its signature exists twice then: its WWN, serial number or path
+    #[arg(long, value_name = "ID")]
+    pub confirm: Vec<String>,
 }
 
 /// Saving.

@@ -3,6 +3,7 @@
 mod compare;
 mod describe;
 mod disks;
+mod identity;
 mod images;
 mod restore;
 mod save;
@@ -19,6 +20,7 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
         Command::Disks { disks } => disks::run(&disks, general),
         Command::Save(save) => save::run(&save, general),
         Command::Restore(restore) => restore::run(&restore, general),
+        Command::Identity { command } => identity::run(&command, general),
         Command::Images { target } => images::run(&target, general),
         Command::Show { target, image } => show::run(&target, &image, general),
         Command::Verify { target, image, quick } => verify::run(&target, image, quick, general),

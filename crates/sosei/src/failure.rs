@@ -59,6 +59,34 @@ impl Failure {
         Self::new(FAILED, "target-absent", &message, &t!("state.nothing"), &t!("next.target"))
     }
 
+    /// A file of this machine that can't be read or written.
+    pub fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
+        let file = path.display().to_string();
+        if error.kind() == std::io::ErrorKind::AlreadyExists {
+            let message = t!("failure.file_exists", file = file);
+            return Self::new(REFUSED, "file-exists", &message, &t!("state.nothing"), &t!("next.other_file"));
+        }
+        let message = t!("failure.file", file = file, error = error);
+        Self::new(FAILED, "file-failed", &message, &t!("state.nothing"), &t!("next.file"))
+    }
+
+    /// A file of this machine with a wrong byte.
+    pub fn damaged_file(path: &std::path::Path, details: &str) -> Self {
+        let message = t!("failure.file_damaged", file = path.display(), details = details);
+        Self::new(DAMAGED, "damaged", &message, &t!("state.nothing"), &t!("next.other_copy"))
+    }
+
+    /// Names of a disk that could not be written to the end.
+    pub fn of_identity(error: Error) -> Self {
+        let changed = matches!(error, Error::Destination { .. } | Error::ReadBack { .. });
+        let mut failure = Self::from(error);
+        if changed {
+            failure.state = t!("state.identity").into_owned();
+            failure.next = t!("next.identity_again").into_owned();
+        }
+        failure
+    }
+
     fn new(status: u8, code: &str, message: &str, state: &str, next: &str) -> Self {
         Self { status, code: code.into(), message: message.into(), state: state.into(), next: next.into() }
     }
@@ -177,6 +205,10 @@ impl Failure {
             Refusal::RegionTooSmall { region, needed, available } => {
                 let message = t!("failure.region_too_small", region = region, needed = needed, available = available);
                 ("region-too-small", message, t!("next.larger"))
+            }
+            Refusal::OtherLayout { disk, detail } => {
+                let message = t!("failure.other_layout", disk = disk, details = detail);
+                ("other-layout", message, t!("next.other_layout"))
             }
             mirror => Self::from_mirror_refusal(mirror),
         };

@@ -18,7 +18,7 @@ pub(super) fn place(
     image: &Layout,
     destination: &Destination,
     grow: Option<&Region>,
-    new_ids: Option<NewIds>,
+    new_ids: Option<&NewIds>,
 ) -> Result<Tables, PlaceError> {
     let disk = TableDisk(image);
     let sectors = Sectors::new(&disk, image.sector_size);
@@ -37,9 +37,11 @@ pub(super) fn place(
         grow_entry(&mut array, table, region, &places, sectors, &mut tables)?;
     }
     if let Some(ids) = new_ids {
-        let (from, to) = (table.header.disk_guid, ids.guid(0));
-        table.header.disk_guid = to;
-        tables.changes.push(Change::Renamed { name: "disk".into(), from: guid(&from), to: guid(&to) });
+        let from = table.header.disk_guid;
+        if let Some(to) = ids.guid(0).filter(|to| *to != from) {
+            table.header.disk_guid = to;
+            tables.changes.push(Change::Renamed { name: "disk".into(), from: guid(&from), to: guid(&to) });
+        }
         ids.rename_entries(&mut array, table, &mut tables.changes);
     }
     let crc = table.header.array_crc32(&array);

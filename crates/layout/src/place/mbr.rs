@@ -18,7 +18,7 @@ pub(super) fn place(
     image: &Layout,
     destination: &Destination,
     grow: Option<&Region>,
-    new_ids: Option<NewIds>,
+    new_ids: Option<&NewIds>,
 ) -> Result<Tables, PlaceError> {
     let disk = TableDisk(image);
     let sectors = Sectors::new(&disk, image.sector_size);

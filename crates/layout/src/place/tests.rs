@@ -554,5 +554,42 @@ fn a_signature_of_zeros_means_none_and_stays() {
     let (placement, disk, _) = moved(&source, source.size(), &renamed());
     assert_eq!(placement.changes, []);
     assert!(contents(&source) == contents(&disk));
-    assert_eq!(NewIds::from_random([0; 20]).signature(), 1);
+}
+
+#[test]
+fn a_disk_gets_the_names_of_the_one_that_it_replaces() {
+    let old = gpt();
+    let slots = [(0, 2048, 4095), (2, 5000, 5999), (3, 6000, 6999)];
+    let new = gpt_disk(SectorSize::B512, 20_000, 128, &slots);
+    let (_, renamed, _) = moved(
+        &new,
+        new.size(),
+        &PlaceOptions { new_ids: Some(NewIds::from_random(RANDOM)), ..PlaceOptions::default() },
+    );
+    let ids = PlaceOptions { new_ids: Some(NewIds::of(&read(&old).unwrap())), ..PlaceOptions::default() };
+    let (placement, disk, layout) = moved(&renamed, renamed.size(), &ids);
+    // The one that the old disk did not have keeps its own.
+    let own = "04030201-0605-4807-b90a-0b0c00000002";
+    let mut expected: Vec<_> = identities(&read(&old).unwrap());
+    expected.push(Identity { kind: crate::IdentityKind::PartitionGuid, value: own.into() });
+    assert_eq!(identities(&layout), expected);
+    assert_eq!(disk_signature(&disk), disk_signature(&old));
+    assert_eq!(placement.changes.iter().filter(|change| matches!(change, Change::Renamed { .. })).count(), 4);
+    // What has its names already is not changed.
+    let (placement, _, _) = moved(&disk, disk.size(), &ids);
+    assert_eq!(placement.changes, []);
+}
+
+fn disk_signature(disk: &MemoryDisk) -> Vec<u8> {
+    read_vec(disk, 0x1B8, 4).unwrap()
+}
+
+#[test]
+fn guids_are_spelled_and_read() {
+    let bytes = *b"\x78\x56\x34\x12\x34\x12\x78\x56\x90\x12sample";
+    assert_eq!(crate::gpt::parse_guid("12345678-1234-5678-9012-73616d706c65"), Some(bytes));
+    assert_eq!(crate::gpt::parse_guid(&crate::gpt::guid(&bytes)), Some(bytes));
+    for wrong in ["22c779e1-01", "", "12345678-1234-5678-9012-73616d706c6x", "+2345678-1234-5678-9012-73616d706c65"] {
+        assert_eq!(crate::gpt::parse_guid(wrong), None);
+    }
 }

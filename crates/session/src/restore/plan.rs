@@ -192,7 +192,7 @@ fn plan_disk(manifest: &Manifest, assignment: &Assignment<'_>, request: &Restore
     let record = disk_of(manifest, &assignment.disk)?;
     let disk = assignment.destination.disk;
     let destination = layout::Destination { size: disk.size(), sector_size: disk.sector_size() };
-    let options = PlaceOptions { grow: request.grow.clone(), new_ids: request.new_ids };
+    let options = PlaceOptions { grow: request.grow.clone(), new_ids: request.new_ids.clone() };
     let mut placement = layout::place(&record.layout, &destination, &options)
         .map_err(|reason| Refusal::Placement { disk: assignment.disk.clone(), reason })?;
     let mut regions = Vec::new();

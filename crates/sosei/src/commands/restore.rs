@@ -1,11 +1,10 @@
 //! `sosei restore`: disks are overwritten with an image, after the plan was shown and confirmed.
 
-use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
 use cluster::drbd::Version;
-use device::{Attached, DestinationDisk};
+use device::DestinationDisk;
 use layout::{Change, Grow, NewIds};
 use rust_i18n::t;
 use serde_json::json;
@@ -16,12 +15,12 @@ use session::{
 
 use super::describe;
 use crate::arguments::{General, IdentityChoice, Restore};
-use crate::disks::{assign, open_destination};
+use crate::disks::{assign, disks_of, open_destination};
 use crate::failure::{DONE, Failure, UNREADABLE, chain};
 use crate::output::{bytes, document, error_line, line, table, timing};
 use crate::progress::Progress;
 use crate::target::Target;
-use crate::{safety, signals, target};
+use crate::{confirm, safety, signals, target};
 
 /// Overwrites the disks that are named.
 pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
@@ -30,12 +29,12 @@ pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
     let target = target::open(&arguments.target)?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, &arguments.image)?;
-    let assigned = assign(&manifest, &arguments.disks)?;
+    let assigned = assign(&disks_of(&manifest), &arguments.disks)?;
     let attached = device::attached();
     for (_, path) in &assigned {
         safety::refuse_repository_disk(&target, path)?;
         safety::refuse_file_with_other_names(path, &arguments.confirm)?;
-        refuse_shared(path, &attached, &arguments.confirm)?;
+        safety::refuse_shared(path, &attached, &arguments.confirm)?;
     }
     let disks: Vec<DestinationDisk> =
         assigned.iter().map(|(_, path)| open_destination(path)).collect::<Result<_, _>>()?;
@@ -51,15 +50,18 @@ pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
     let plan = plan_restore(&*target.store, manifest, &assignments, request(arguments, &assigned)?, &progress, &cancel);
     progress.finish();
     let mut plan = plan?;
-    refuse_collision(&plan, &assigned, &attached, &arguments.confirm)?;
-    if !general.json || is_asked(arguments) {
+    let paths: Vec<PathBuf> = assigned.iter().map(|(_, path)| path.clone()).collect();
+    let placements = plan.disks.iter().filter_map(|disk| disk.placement.as_ref());
+    let identities: Vec<_> = placements.flat_map(|placement| placement.identities.clone()).collect();
+    safety::refuse_collision(&identities, &paths, &attached, &arguments.confirm)?;
+    if !general.json || confirm::is_asked(arguments.yes) {
         print_plan(&plan, &assigned);
     }
-    if plan.request.scope.is_none() && !plan.mirrors.is_empty() && is_asked(arguments) {
+    if plan.request.scope.is_none() && !plan.mirrors.is_empty() && confirm::is_asked(arguments.yes) {
         plan.request.scope = ask_scope();
     }
     plan.check_scope(&*target.store)?;
-    confirm(arguments, &assigned)?;
+    confirm::overwriting(arguments.yes, &t!("restore.ask"), assigned.iter().map(|(_, path)| path.as_path()))?;
     signals::cancel_on_signals(&cancel);
 
     let clock = Instant::now();
@@ -143,36 +145,6 @@ fn region_choice(text: &str, assigned: &[(String, PathBuf)]) -> Result<RegionCho
     Ok(RegionChoice { source, destination: Some(region.to_owned()) })
 }
 
-fn refuse_shared(path: &std::path::Path, attached: &[Attached], confirmed: &[String]) -> Result<(), Failure> {
-    let disk = device::identify(path);
-    match safety::looks_shared(&disk, attached) {
-        Some(evidence) if !safety::is_confirmed(&disk, confirmed) => {
-            let id = disk.wwn.or(disk.serial).unwrap_or_else(|| path.display().to_string());
-            let message = t!("failure.shared", disk = path.display(), evidence = evidence, id = id);
-            Err(Failure::refused("shared-disk", &message))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Two disks with one signature or GUID on one machine: which of them boots or joins a volume is chance.
-fn refuse_collision(
-    plan: &RestorePlan,
-    assigned: &[(String, PathBuf)],
-    attached: &[Attached],
-    confirmed: &[String],
-) -> Result<(), Failure> {
-    let paths: Vec<PathBuf> = assigned.iter().map(|(_, path)| path.clone()).collect();
-    let placements = plan.disks.iter().filter_map(|disk| disk.placement.as_ref());
-    let found: Vec<_> = placements
-        .flat_map(|placement| safety::disks_with_same_identity(&placement.identities, &paths, attached))
-        .collect();
-    let Some((id, other)) = found.iter().find(|(_, path)| !confirmed.contains(&path.display().to_string())) else {
-        return Ok(());
-    };
-    Err(Failure::refused("same-signature", &t!("failure.same_signature", disk = other.display(), id = id)))
-}
-
 fn print_plan(plan: &RestorePlan, assigned: &[(String, PathBuf)]) {
     error_line(t!("restore.plan", image = plan.manifest.image, time = plan.manifest.finished));
     for (planned, (_, path)) in plan.disks.iter().zip(assigned) {
@@ -212,7 +184,7 @@ fn print_plan(plan: &RestorePlan, assigned: &[(String, PathBuf)]) {
             error_line(format!("  * {}", mirror_text(half)));
         }
         for change in planned.placement.iter().flat_map(|placement| &placement.changes) {
-            error_line(format!("  ~ {}", change_text(change)));
+            error_line(format!("  ~ {}", describe::change(change)));
         }
     }
 }
@@ -229,62 +201,14 @@ fn mirror_text(half: &MirrorHalf) -> String {
     if half.metadata.unclean { format!("{text}; {}", t!("mirror.unclean")) } else { text.into_owned() }
 }
 
-fn change_text(change: &Change) -> String {
-    match change {
-        Change::Field { role, field, from, to } => {
-            // Checksums are known by their hexadecimal digits.
-            let is_checksum = field.contains("CRC");
-            let number = |value: &u64| if is_checksum { format!("{value:08x}") } else { value.to_string() };
-            t!("change.field", role = role, field = field, from = number(from), to = number(to)).into_owned()
-        }
-        Change::Rebuilt { role } => t!("change.rebuilt", role = role).into_owned(),
-        Change::Grown { name, from, to } => t!("change.grown", name = name, from = from, to = to).into_owned(),
-        Change::Renamed { name, from, to } => t!("change.renamed", name = name, from = from, to = to).into_owned(),
-    }
-}
-
-/// Whether somebody is there who is asked and must see the plan.
-fn is_asked(arguments: &Restore) -> bool {
-    !arguments.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
-}
-
-/// Asks twice on a terminal, the second time for the name of the first destination. Without a terminal
-/// somebody must have said --yes.
-fn confirm(arguments: &Restore, assigned: &[(String, PathBuf)]) -> Result<(), Failure> {
-    if arguments.yes {
-        return Ok(());
-    }
-    if !is_asked(arguments) {
-        return Err(Failure::refused("not-confirmed", &t!("failure.not_confirmed")));
-    }
-    let declined = || Failure::refused("declined", &t!("failure.declined"));
-    if !matches!(ask(&t!("restore.ask")).as_deref(), Some("y" | "yes" | "はい")) {
-        return Err(declined());
-    }
-    for (_, path) in assigned {
-        let name = path.display().to_string();
-        if ask(&t!("restore.ask_name", disk = name)).as_deref() != Some(&name) {
-            return Err(declined());
-        }
-    }
-    Ok(())
-}
-
 /// Asks whether another node has newer data. There is no default: `None` for every other answer.
 fn ask_scope() -> Option<Scope> {
     error_line(t!("restore.scope"));
-    match ask(&t!("restore.ask_scope")).as_deref() {
+    match confirm::ask(&t!("restore.ask_scope")).as_deref() {
         Some("one-node") => Some(Scope::OneNode),
         Some("all-nodes") => Some(Scope::AllNodes),
         _ => None,
     }
-}
-
-fn ask(question: &str) -> Option<String> {
-    let _ = write!(std::io::stderr(), "{question} ");
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).ok()?;
-    Some(answer.trim().to_owned())
 }
 
 /// Tells what was done; returns the exit status.
@@ -338,7 +262,7 @@ fn report(plan: &RestorePlan, restored: &RestoreReport, milliseconds: u64, gener
     if plan.request.new_ids.is_some() {
         let none = renamed(plan).next().is_none();
         line(if none { t!("restore.nothing_renamed") } else { t!("restore.renamed") });
-        renamed(plan).for_each(|change| line(format!("  ~ {}", change_text(change))));
+        renamed(plan).for_each(|change| line(format!("  ~ {}", describe::change(change))));
         for (region, kind, uuid) in kept_uuids(plan) {
             line(t!("restore.kept_uuid", region = region, kind = kind, uuid = uuid));
         }
