@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::fill::content;
 use tests::program::{Finished, on_terminal, sosei};
 use tests::sample::{MIB, SampleDisk, read};
@@ -68,6 +68,17 @@ impl Repository {
     fn restore(&self, image: &str, destination: &Path, arguments: &[&str]) -> Finished {
         let fixed = ["restore", self.target(), image, destination.to_str().unwrap(), "--yes", "--json"];
         sosei(fixed.iter().chain(arguments))
+    }
+
+    fn set(&self, command: &str, set: &str) -> Finished {
+        sosei(["set", command, self.target(), set, "--json"])
+    }
+
+    /// What speaks against a set. That all images come from the machine that runs the tests is no news.
+    fn problems(&self, set: &str) -> Vec<Value> {
+        let document: Value = serde_json::from_str(&self.set("verify", set).stdout).unwrap();
+        let problems = document["problems"].as_array().unwrap().clone();
+        problems.into_iter().filter(|problem| problem["code"] != "same-host").collect()
     }
 
     #[track_caller]
@@ -137,6 +148,8 @@ fn all_nodes_come_back_only_from_a_set_that_was_saved_with_the_cluster_stopped()
     repository.check_refused("a-alone", &destination, &all, "not-in-set");
     repository.save("a", &a, &["--set", "monday"]);
     repository.check_refused("a", &destination, &all, "set-incomplete");
+    let alone = [json!({ "code": "alone", "image": "a" }), json!({ "code": "no-peer", "half": "a: a:p2" })];
+    assert_eq!(repository.problems("monday"), alone);
     // B went on as primary before it was saved: A is in its history.
     let newer = node("b.img", 0xB0, 0xA0);
     repository.save("b-newer", &newer, &["--set", "monday"]);
@@ -146,6 +159,14 @@ fn all_nodes_come_back_only_from_a_set_that_was_saved_with_the_cluster_stopped()
     repository.save("b-other", &b, &["--set", "tuesday"]);
     repository.check_refused("a", &destination, &all, "set-differs");
     repository.save("a-tuesday", &a, &["--set", "tuesday"]);
+    let newer_half = json!({ "code": "generations", "newer": "b-newer: b:p2", "older": "a: a:p2" });
+    assert_eq!(repository.problems("monday"), [newer_half]);
+    assert_eq!(repository.problems("tuesday"), Vec::<Value>::new());
+    assert_eq!(
+        repository.set("show", "tuesday").expect(0).json()["images"][0]["mirrors"][0]["generation"],
+        "00000000000000a0"
+    );
+    assert_eq!(repository.set("verify", "wednesday").expect(1).code(), "no-set");
     let restored = repository.restore("a-tuesday", &destination, &all).expect(0).json();
     assert_eq!((&restored["scope"], &restored["mirrors"][0]["marked"]), (&json!("all-nodes"), &json!(false)));
     assert!(fs::read(&destination).unwrap() == fs::read(&a.path).unwrap(), "every byte is as it was");

@@ -16,6 +16,7 @@ mod repository;
 mod restore;
 mod save;
 mod selection;
+mod set;
 mod source;
 mod verify;
 mod view;
@@ -33,5 +34,6 @@ pub use restore::{
 pub use save::{
     Level, PlannedDisk, PlannedRegion, SavePlan, SaveRequest, SaveSettings, plan_save, read_layout, save, survey_region,
 };
+pub use set::{SetImage, SetProblem, SetReport, read_set};
 pub use source::Source;
 pub use verify::{DamagedPack, DamagedRegion, ImageHealth, Verification, VerifyRequest, verify};

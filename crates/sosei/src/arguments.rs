@@ -83,6 +83,12 @@ pub enum Command {
         /// The image
         image: ImageName,
     },
+    /// The images of all nodes of a cluster that belong together
+    Set {
+        /// What to do with the set
+        #[command(subcommand)]
+        command: SetCommand,
+    },
     /// Read and check every chunk
     Verify {
         /// Where the repository is
@@ -140,6 +146,25 @@ pub struct ApplyIdentity {
     /// Change the disk although it looks shared or its signature exists twice then: its WWN, serial number or path
     #[arg(long, value_name = "ID")]
     pub confirm: Vec<String>,
+}
+
+/// What can be done with a set.
+#[derive(Debug, Subcommand)]
+pub enum SetCommand {
+    /// List its images, with the mirrors that they hold
+    Show {
+        /// Where the repository is
+        target: String,
+        /// The set, as it was named when the images were saved
+        set: ImageName,
+    },
+    /// Check that the images were saved with the cluster stopped and belong together
+    Verify {
+        /// Where the repository is
+        target: String,
+        /// The set
+        set: ImageName,
+    },
 }
 
 /// Saving.

@@ -7,6 +7,7 @@ mod identity;
 mod images;
 mod restore;
 mod save;
+mod set;
 mod show;
 mod verify;
 
@@ -23,6 +24,7 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
         Command::Identity { command } => identity::run(&command, general),
         Command::Images { target } => images::run(&target, general),
         Command::Show { target, image } => show::run(&target, &image, general),
+        Command::Set { command } => set::run(&command, general),
         Command::Verify { target, image, quick } => verify::run(&target, image, quick, general),
         Command::Compare { target, image, disks } => compare::run(&target, &image, &disks, general),
     }

@@ -59,6 +59,12 @@ impl Failure {
         Self::new(FAILED, "target-absent", &message, &t!("state.nothing"), &t!("next.target"))
     }
 
+    /// A set without images.
+    pub fn no_set(target: &str, set: &str) -> Self {
+        let message = t!("set.none", target = target, set = set);
+        Self::new(FAILED, "no-set", &message, &t!("state.nothing"), &t!("next.images"))
+    }
+
     /// A file of this machine that can't be read or written.
     pub fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
         let file = path.display().to_string();

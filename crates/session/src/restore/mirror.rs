@@ -69,7 +69,7 @@ impl Amendment {
 }
 
 /// The half that a region of an image holds.
-fn half(
+pub fn half_of_region(
     store: &dyn Store,
     index: &ChunkIndex,
     manifest: &Manifest,
@@ -95,7 +95,7 @@ pub fn plan(
         let written = disks.iter().filter(|disk| disk.disk == record.name).flat_map(|disk| &disk.regions);
         let written: Vec<_> = written.collect();
         for (region, _) in record.pairs() {
-            let found = half(store, index, manifest, record, &region.name);
+            let found = half_of_region(store, index, manifest, record, &region.name);
             match (written.iter().find(|written| written.name == region.name), found) {
                 // What is not restored may be damaged.
                 (None, Err(error)) if error.is_damage() => {}
@@ -155,7 +155,7 @@ impl RestorePlan {
             if manifest.set.as_ref() == Some(set) && manifest.image != self.manifest.image {
                 for record in &manifest.disks {
                     for (region, _) in record.pairs() {
-                        let found = half(store, &self.index, &manifest, record, &region.name)?;
+                        let found = half_of_region(store, &self.index, &manifest, record, &region.name)?;
                         others.extend(found.map(|half| (manifest.image.to_string(), half)));
                     }
                 }

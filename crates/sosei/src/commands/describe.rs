@@ -1,8 +1,11 @@
 //! Words for disks, regions, reasons and findings that several commands print.
 
+use cluster::drbd::Version;
 use image::{CoverageMethod, DiskRecord, RegionRecord};
 use layout::{Change, Layout, Region, RegionKind, TableKind};
 use rust_i18n::t;
+use serde_json::{Value, json};
+use session::MirrorHalf;
 
 use crate::output::bytes;
 
@@ -129,4 +132,24 @@ pub fn change(change: &Change) -> String {
         Change::Grown { name, from, to } => t!("change.grown", name = name, from = from, to = to).into_owned(),
         Change::Renamed { name, from, to } => t!("change.renamed", name = name, from = from, to = to).into_owned(),
     }
+}
+
+/// What half of which mirror a region holds.
+pub fn mirror(half: &MirrorHalf) -> String {
+    let version = match half.metadata.version {
+        Version::V08 => "8.4",
+        Version::V09 => "9",
+    };
+    let (place, size) = (half.place(), bytes(half.metadata.data_bytes));
+    let generation = format!("{:016x}", half.metadata.current);
+    let text = t!("mirror.drbd", region = place, version = version, size = size, generation = generation);
+    if half.metadata.unclean { format!("{text}; {}", t!("mirror.unclean")) } else { text.into_owned() }
+}
+
+/// The same for programs.
+pub fn mirror_document(half: &MirrorHalf) -> Value {
+    json!({
+        "region": half.place(), "version": half.metadata.version, "kind": half.metadata.kind,
+        "bytes": half.metadata.data_bytes, "generation": format!("{:016x}", half.metadata.current),
+    })
 }

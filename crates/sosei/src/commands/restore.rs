@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use cluster::drbd::Version;
 use device::DestinationDisk;
 use layout::{Change, Grow, NewIds};
 use rust_i18n::t;
 use serde_json::json;
 use session::{
-    Assignment, Cancel, Destination, Event, MirrorHalf, Observer, RegionChoice, RestorePlan, RestoreReport,
-    RestoreRequest, Scope, VerifyRequest, open_repository, plan_restore, read_manifest, restore, verify,
+    Assignment, Cancel, Destination, Event, Observer, RegionChoice, RestorePlan, RestoreReport, RestoreRequest, Scope,
+    VerifyRequest, open_repository, plan_restore, read_manifest, restore, verify,
 };
 
 use super::describe;
@@ -181,24 +180,12 @@ fn print_plan(plan: &RestorePlan, assigned: &[(String, PathBuf)]) {
             error_line(format!("  {}", t!("restore.left", regions = planned.left.join(" "))));
         }
         for half in plan.mirrors.iter().filter(|half| half.disk == planned.disk) {
-            error_line(format!("  * {}", mirror_text(half)));
+            error_line(format!("  * {}", describe::mirror(half)));
         }
         for change in planned.placement.iter().flat_map(|placement| &placement.changes) {
             error_line(format!("  ~ {}", describe::change(change)));
         }
     }
-}
-
-/// What half of which mirror a region holds.
-fn mirror_text(half: &MirrorHalf) -> String {
-    let version = match half.metadata.version {
-        Version::V08 => "8.4",
-        Version::V09 => "9",
-    };
-    let (place, size) = (half.place(), bytes(half.metadata.data_bytes));
-    let generation = format!("{:016x}", half.metadata.current);
-    let text = t!("mirror.drbd", region = place, version = version, size = size, generation = generation);
-    if half.metadata.unclean { format!("{text}; {}", t!("mirror.unclean")) } else { text.into_owned() }
 }
 
 /// Asks whether another node has newer data. There is no default: `None` for every other answer.
@@ -228,11 +215,9 @@ fn report(plan: &RestorePlan, restored: &RestoreReport, milliseconds: u64, gener
             .mirrors
             .iter()
             .map(|half| {
-                json!({
-                    "region": half.place(), "version": half.metadata.version, "kind": half.metadata.kind,
-                    "bytes": half.metadata.data_bytes, "generation": format!("{:016x}", half.metadata.current),
-                    "marked": plan.request.scope == Some(Scope::OneNode),
-                })
+                let mut document = describe::mirror_document(half);
+                document["marked"] = (plan.request.scope == Some(Scope::OneNode)).into();
+                document
             })
             .collect();
         document(&json!({
