@@ -5,6 +5,7 @@ set -eu
 packages="
   build-essential
   attr bsdutils dosfstools e2fsprogs fdisk gdisk jq mount mtools ntfs-3g partclone strace time util-linux xfsprogs zstd
+  jfsutils makefs nilfs-tools reiserfsprogs vmfs-tools xz-utils
   python3 python3-zstandard
 "
 
@@ -13,8 +14,10 @@ for package in $packages; do
   dpkg-query --show --showformat='${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed ||
     missing="$missing $package"
 done
-[ -n "$missing" ] || exit 0
+if [ -n "$missing" ]; then
+  echo "installing:$missing"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+fi
 
-echo "installing:$missing"
-apt-get update -qq
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+"$(dirname "$0")/util_linux_samples.sh"

@@ -1,124 +1,119 @@
-//! Signatures of what this program does not read, but must not mistake for free space.
+//! What this program recognises and does not read: it has a name and an identity, and is saved whole on purpose.
+//! None of it must be mistaken for free space.
 //!
 //! Tools that make a LUKS volume, an array or a file system often leave parts of what was there
-//! before: the signature of an old swap area survives under a LUKS header. A region in which a
-//! known file system *and* one of these is found is saved whole.
+//! before: the signature of an old swap area survives under a LUKS header. A region in which two
+//! names are found is ambiguous, and saved whole.
 //!
 //! What lies at the end of a region mostly follows a file system that is smaller than the region, and
 //! bytes after a file system are always saved: so it is with DRBD, and with a mirror of md. But the
 //! members of a striped array hold only every second piece of a file system, and look like one at
 //! their start: signatures of such arrays count at the end too.
 //!
-//! Source: the offsets and magic numbers that libblkid of util-linux probes (libblkid/src/superblocks);
-//! for md the Linux kernel's include/uapi/linux/raid/md_p.h; for ZFS its vdev_impl.h (label, uberblock).
+//! Source: see [`table`]; for md the Linux kernel's include/uapi/linux/raid/md_p.h.
+
+mod bitlocker;
+mod drbd;
+mod dynamic_disk;
+mod hfs;
+mod iso9660;
+mod luks;
+mod minix;
+mod nilfs2;
+mod structure;
+mod table;
+mod udf;
+mod ufs;
+mod zfs;
 
 use block::{ReadAt, read_vec};
 
-use crate::Error;
+use crate::{Error, FileSystem};
+pub use dynamic_disk::dynamic_disk;
+pub use structure::utf16_big_endian_text;
+use table::{Magic, Nature, ROWS, Row};
 
-/// What, where its magic number lies in the region in bytes, and the magic number.
-const SIGNATURES: &[(&str, u64, &[u8])] = &[
-    ("LUKS", 0, b"LUKS\xBA\xBE"),
-    ("LUKS2", 0x4000, b"SKUL\xBA\xBE"),
-    ("LUKS2", 0x8000, b"SKUL\xBA\xBE"),
-    ("LUKS2", 0x10000, b"SKUL\xBA\xBE"),
-    ("LUKS2", 0x20000, b"SKUL\xBA\xBE"),
-    ("LUKS2", 0x40000, b"SKUL\xBA\xBE"),
-    ("LUKS2", 0x80000, b"SKUL\xBA\xBE"),
-    ("LUKS2", 0x100000, b"SKUL\xBA\xBE"),
-    ("LUKS2", 0x200000, b"SKUL\xBA\xBE"),
-    ("LUKS2", 0x400000, b"SKUL\xBA\xBE"),
-    ("LVM2", 24, b"LVM2 001"),
-    ("LVM2", 512 + 24, b"LVM2 001"),
-    ("LVM2", 1024 + 24, b"LVM2 001"),
-    ("LVM2", 1536 + 24, b"LVM2 001"),
-    ("Linux RAID 1.1", 0, b"\xFC\x4E\x2B\xA9"),
-    ("Linux RAID 1.2", 4096, b"\xFC\x4E\x2B\xA9"),
-    ("Btrfs", 0x1_0040, b"_BHRfS_M"),
-    ("bcache", 4096 + 24, b"\xC6\x85\x73\xF6\x4E\x1A\x45\xCA\x82\x65\xF5\x7F\x48\xBA\x6D\x81"),
-    ("bcachefs", 4096 + 24, b"\xC6\x85\x73\xF6\x66\xCE\x90\xA9\xD9\x6A\x60\xCF\x80\x3D\xF7\xEF"),
-    ("F2FS", 1024, b"\x10\x20\xF5\xF2"),
-    ("exFAT", 3, b"EXFAT   "),
-    ("BitLocker", 3, b"-FVE-FS-"),
-    ("ReFS", 3, b"ReFS\0\0\0\0"),
-    ("HFS+", 1024, b"H+\0\x04"),
-    ("HFSX", 1024, b"HX\0\x05"),
-    ("APFS", 32, b"NXSB"),
-    ("JFS", 0x8000, b"JFS1"),
-    ("ReiserFS", 0x1_0034, b"ReIsEr"),
-    ("ReiserFS", 8192 + 52, b"ReIsEr"),
-    ("VxFS", 8192, b"\xF5\xFC\x01\xA5"),
-    ("Oracle ASM", 32, b"ORCLDISK"),
-    ("Reiser4", 0x1_0000, b"ReIsEr4"),
-    ("NILFS2", 1024 + 6, b"\x34\x34"),
-    ("UFS1", 8192 + 0x55C, b"\x54\x19\x01\x00"),
-    ("UFS2", 65536 + 0x55C, b"\x19\x01\x54\x19"),
-    ("GFS2", 0x1_0000, b"\x01\x16\x19\x70"),
-    ("OCFS2", 2 * 512, b"OCFSV2"),
-    ("OCFS2", 2 * 1024, b"OCFSV2"),
-    ("OCFS2", 2 * 2048, b"OCFSV2"),
-    ("OCFS2", 2 * 4096, b"OCFSV2"),
-    ("VMFS", 0x10_0000, b"\x0D\xD0\x01\xC0"),
-    ("VMFS", 0x20_0000, b"\x5E\xF1\xAB\x2F"),
-    ("VDO", 0, b"dmvdo001"),
-    ("Stratis", 512 + 4, b"!Stra0tis\x86\xFF\x02^\x41rh"),
-    ("EROFS", 1024, b"\xE2\xE1\xF5\xE0"),
-    ("SquashFS", 0, b"hsqs"),
-    ("ISO 9660", 0x8001, b"CD001"),
-    ("UDF", 0x8001, b"BEA01"),
-];
+/// What left a signature in a region.
+pub struct Foreign {
+    /// As people call it.
+    pub name: &'static str,
+    /// Its identity; `None` where there is a signature and nothing that goes with it.
+    pub file_system: Option<FileSystem>,
+    /// Why it is saved whole.
+    nature: Nature,
+}
+
+impl Foreign {
+    /// Why it is saved whole, for the log and the manifest.
+    pub fn reason(&self) -> String {
+        match self.nature {
+            Nature::Encrypted => format!("{}: nobody without the key can tell which bytes are in use", self.name),
+            Nature::Stack => format!("{}: only its own software can tell which bytes are in use", self.name),
+            Nature::FileSystem => format!("{}: its maps are not read by this program", self.name),
+        }
+    }
+}
 
 /// Most signatures lie in here: one read instead of many.
 const START_BYTES: u64 = 72 << 10;
 
-/// The names of all that left a signature at the start of the region.
-pub fn signatures(region: &dyn ReadAt) -> Result<Vec<&'static str>, Error> {
+/// All that left a signature in the region. What lies at its end counts only where nothing else was found, and
+/// `is_known` is false: it is mostly the metadata of a layer around a file system that is smaller than the region.
+pub fn signatures(region: &dyn ReadAt, is_known: bool) -> Result<Vec<Foreign>, Error> {
     let start_length = usize::try_from(region.size().min(START_BYTES)).unwrap_or_default();
     let start = read_vec(region, 0, start_length)?;
-    let mut found = Vec::new();
-    for (name, offset, magic) in SIGNATURES {
-        let length = u64::try_from(magic.len()).unwrap_or(u64::MAX);
-        let end = offset.saturating_add(length);
-        let is_there = if end <= START_BYTES {
-            let place = usize::try_from(*offset).unwrap_or(usize::MAX);
-            start.get(place..place.saturating_add(magic.len())) == Some(*magic)
-        } else {
-            end <= region.size() && read_vec(region, *offset, magic.len())? == *magic
-        };
-        if is_there && !found.contains(name) {
-            found.push(*name);
+    let is_there = |magic: &Magic| {
+        let offset = magic.structure.saturating_add(magic.offset);
+        let end = offset.saturating_add(u64::try_from(magic.bytes.len()).unwrap_or(u64::MAX));
+        if end <= START_BYTES {
+            let place = usize::try_from(offset).unwrap_or(usize::MAX);
+            return Ok(start.get(place..place.saturating_add(magic.bytes.len())) == Some(magic.bytes));
+        }
+        Ok(end <= region.size() && read_vec(region, offset, magic.bytes.len())? == magic.bytes)
+    };
+    let mut found: Vec<Foreign> = Vec::new();
+    for row in ROWS.iter().filter(|row| !row.is_at_the_end()) {
+        if let Some(identity) = row.find(region, is_there)? {
+            found.push(foreign(row, region, identity));
         }
     }
-    if has_zfs_labels(region)? {
-        found.push("ZFS");
-    }
     if is_striped_member(region)? {
-        found.push("Linux RAID");
+        found.push(Foreign { name: "Linux RAID", file_system: None, nature: Nature::Stack });
+    }
+    if found.is_empty() && !is_known {
+        for row in ROWS.iter().filter(|row| row.is_at_the_end()) {
+            if let Some(identity) = row.find(region, is_there)? {
+                found.push(foreign(row, region, identity));
+            }
+        }
     }
     Ok(found)
 }
 
-const ZFS_LABEL: u64 = 256 << 10;
-const UBERBLOCK: [u8; 8] = 0x00BA_B10C_u64.to_le_bytes();
-const UBERBLOCK_BIG_ENDIAN: [u8; 8] = 0x00BA_B10C_u64.to_be_bytes();
+fn foreign(row: &Row, region: &dyn ReadAt, identity: Option<table::Found>) -> Foreign {
+    let file_system = identity.map(|found| FileSystem {
+        kind: found.kind.unwrap_or(row.kind).to_owned(),
+        uuid: found.uuid,
+        label: found.label,
+        block_size: 0,
+        size: region.size(),
+    });
+    Foreign { name: row.name, file_system, nature: row.nature }
+}
 
-/// Whether one of the four labels of ZFS (two at the start, two at the end) holds an uberblock: they fill
-/// the second half of a label, one at least every 1 KiB. ZFS leaves the first 8 KiB of a disk as they were.
-fn has_zfs_labels(region: &dyn ReadAt) -> Result<bool, Error> {
-    let end = (region.size() / ZFS_LABEL).saturating_mul(ZFS_LABEL);
-    let labels = [0, ZFS_LABEL, end.saturating_sub(2 * ZFS_LABEL), end.saturating_sub(ZFS_LABEL)];
-    for label in labels {
-        let start = label.saturating_add(ZFS_LABEL / 2);
-        if start.saturating_add(ZFS_LABEL / 2) > region.size() {
-            continue;
-        }
-        let ring = read_vec(region, start, usize::try_from(ZFS_LABEL / 2).unwrap_or_default())?;
-        let is_uberblock = |slot: &[u8]| slot.starts_with(&UBERBLOCK) || slot.starts_with(&UBERBLOCK_BIG_ENDIAN);
-        if ring.chunks(1024).any(is_uberblock) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// Partition types of what spans several disks, and what that is. Types as a layout spells them.
+const PARTITION_TYPES: [(&str, &str); 6] = [
+    ("0x42", "part of a group of dynamic disks"),
+    ("5808c8aa-7e8f-42e0-85d2-e1e90434cfb3", "the database of a group of dynamic disks"),
+    ("af9b60a0-1431-4f62-bc68-3311714a69ad", "part of a group of dynamic disks"),
+    ("e75caf8f-f680-4cee-afa3-b001e56efc2d", "part of a pool of Storage Spaces"),
+    ("381cfccc-7288-11e0-92ee-000c2911d0b2", "part of a VMware vSAN"),
+    ("4fbd7e29-9d25-41b8-afd0-062c0ceff05d", "part of a Ceph cluster"),
+];
+
+/// What a partition of this type is a part of.
+pub fn name_of_partition_type(type_id: &str) -> Option<&'static str> {
+    PARTITION_TYPES.iter().find(|(known, _)| *known == type_id).map(|(_, name)| *name)
 }
 
 const MD_MAGIC: [u8; 4] = 0xA92B_4EFC_u32.to_le_bytes();
@@ -184,9 +179,11 @@ mod tests {
     #[test]
     fn an_old_swap_signature_under_something_else_frees_nothing() {
         assert!(matches!(survey(&swap()).coverage, Coverage::Used(_)), "the swap area itself is understood");
-        for (name, offset, magic) in SIGNATURES {
+        let magics = ROWS.iter().flat_map(|row| row.magics.iter().map(move |magic| (row.name, magic)));
+        for (name, magic) in magics {
+            let offset = magic.structure + magic.offset;
             let disk = swap();
-            disk.write_at(*offset, magic).unwrap();
+            disk.write_at(offset, magic.bytes).unwrap();
             let survey = survey(&disk);
             let Coverage::Whole(reason) = survey.coverage else { panic!("{name} at {offset} is overlooked") };
             // Some of these signatures lie inside the header of the swap area, which is no swap area then.
@@ -205,8 +202,8 @@ mod tests {
             matches!(survey(&disk).coverage, Coverage::Whole(_))
         };
         for label in [0, 256 << 10, size - (512 << 10), size - (256 << 10)] {
-            assert!(bent(label + (128 << 10) + 7 * 1024, &UBERBLOCK), "ZFS label at {label}");
-            assert!(bent(label + (255 << 10), &UBERBLOCK_BIG_ENDIAN), "ZFS label at {label}");
+            assert!(bent(label + (128 << 10) + 7 * 1024, &0x00BA_B10C_u64.to_le_bytes()), "ZFS label at {label}");
+            assert!(bent(label + (255 << 10), &0x00BA_B10C_u64.to_be_bytes()), "ZFS label at {label}");
         }
         let md = |level: u8, level_at: usize| {
             let mut superblock = [0; 128];
