@@ -5,7 +5,7 @@ set -eu
 packages="
   build-essential
   attr bsdutils dosfstools e2fsprogs fdisk gdisk jq mount mtools ntfs-3g partclone strace time util-linux xfsprogs zstd
-  jfsutils makefs nilfs-tools reiserfsprogs vmfs-tools xz-utils
+  grub-common jfsutils makefs nilfs-tools reiserfsprogs vmfs-tools xz-utils
   python3 python3-zstandard
 "
 

@@ -2,13 +2,12 @@
 //! the installed blkid prints.
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use filesystem::{Coverage, ReasonCode, Survey, survey};
 use tests::tool::command;
-use tests::{FileDisk, run};
+use tests::{FileDisk, blkid, run};
 
 /// Type, UUID and label; empty where there is none.
 type Identity = [String; 3];
@@ -68,27 +67,8 @@ fn unpack(sample: &Path, to: &Path) {
     assert!(status.expect("xz; `make tools` installs it").success());
 }
 
-/// Undoes the spelling `\x20` of udev.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("\\x") {
-        bytes.extend(before.bytes());
-        bytes.push(u8::from_str_radix(&after[..2], 16).unwrap());
-        rest = &after[2..];
-    }
-    bytes.extend(rest.bytes());
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn values(text: &str) -> BTreeMap<&str, &str> {
-    text.lines().filter_map(|line| line.split_once('=')).collect()
-}
-
 fn expected(name: &str) -> Identity {
-    let text = fs::read_to_string(directory().join(format!("low-probe-{name}"))).unwrap_or_default();
-    let values = values(&text);
-    ["ID_FS_TYPE", "ID_FS_UUID_ENC", "ID_FS_LABEL_ENC"].map(|key| decoded(values.get(key).unwrap_or(&"")))
+    blkid::identity(&blkid::values(&fs::read_to_string(directory().join(format!("low-probe-{name}"))).unwrap()))
 }
 
 fn found(survey: &Survey) -> Identity {
@@ -162,9 +142,7 @@ fn identities_are_those_that_blkid_prints() {
 
 #[track_caller]
 fn check_blkid(image: &Path) -> Identity {
-    let output = run("blkid", ["-p", "-o", "export", image.to_str().unwrap()]);
-    let values = values(&output);
-    let printed = ["TYPE", "UUID", "LABEL"].map(|key| values.get(key).unwrap_or(&"").replace('\\', ""));
+    let printed = blkid::identity(&blkid::probe(image));
     assert_eq!(found(&survey(&FileDisk::open(image))), printed);
     printed
 }

@@ -40,8 +40,9 @@ pub fn coverage(region: &dyn ReadAt, notes: &mut Vec<Note>) -> Result<UsedBytes,
     if found.is_at_old_place {
         return Err(Error::Unsupported("the superblock is where Linux 2.2 had it".to_owned()));
     }
-    if found.format == Format::RelocatedJournal || superblock.jp_journal_dev.get() != 0 {
-        let detail = format!("the journal is not in its usual place, device {:08x}", superblock.jp_journal_dev.get());
+    let journal_device = superblock.jp_journal_dev.get();
+    if journal_device != 0 {
+        let detail = format!("the journal is on another device, {journal_device:08x}");
         notes.push(Note { code: NoteCode::OtherDevice, detail: detail.clone() });
         return Err(Error::NotClean(detail));
     }

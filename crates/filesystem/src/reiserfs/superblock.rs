@@ -55,7 +55,7 @@ pub enum Format {
     Old,
     /// Version 3.6.
     New,
-    /// The journal lies elsewhere than usual.
+    /// Version 3.6 whose journal has another place or size than usual.
     RelocatedJournal,
 }
 
