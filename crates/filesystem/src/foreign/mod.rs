@@ -229,6 +229,76 @@ mod tests {
     }
 
     #[test]
+    fn a_name_alone_is_saved_whole_on_purpose() {
+        let disk = MemoryDisk::new(5 << 20);
+        let mut header = b"LUKS\xBA\xBE\0\x02".to_vec();
+        header.resize(512, 0);
+        header[24..29].copy_from_slice(b"label");
+        header[168..172].copy_from_slice(b"uuid");
+        disk.write_at(0, &header).unwrap();
+        let survey = survey(&disk);
+        let file_system = survey.file_system.unwrap();
+        assert_eq!((file_system.kind.as_str(), file_system.size), ("crypto_LUKS", 5 << 20));
+        assert_eq!((file_system.uuid.as_deref(), file_system.label.as_deref()), (Some("uuid"), Some("label")));
+        let Coverage::Whole(reason) = survey.coverage else { panic!("LUKS has no free bytes") };
+        assert_eq!(reason.code, ReasonCode::Opaque);
+        assert_eq!(reason.detail, "LUKS: nobody without the key can tell which bytes are in use");
+    }
+
+    #[test]
+    fn a_signature_without_its_structure_has_no_identity() {
+        let disk = MemoryDisk::new(5 << 20);
+        disk.write_at(0x1_0000, b"\x01\x16\x19\x70").unwrap();
+        let survey = survey(&disk);
+        assert_eq!(survey.file_system, None);
+        let Coverage::Whole(reason) = survey.coverage else { panic!("GFS2 is overlooked") };
+        assert_eq!((reason.code, reason.detail.as_str()), (ReasonCode::Unrecognised, "signature of GFS2"));
+    }
+
+    #[test]
+    fn two_names_are_ambiguous() {
+        let disk = MemoryDisk::new(5 << 20);
+        disk.write_at(0, b"dmvdo001").unwrap();
+        disk.write_at(32, b"NXSB").unwrap();
+        let Coverage::Whole(reason) = survey(&disk).coverage else { panic!("both are overlooked") };
+        assert_eq!((reason.code, reason.detail.as_str()), (ReasonCode::Ambiguous, "signatures of VDO and APFS"));
+    }
+
+    #[test]
+    fn what_lies_at_the_end_counts_only_alone() {
+        let metadata = |disk: &MemoryDisk| {
+            disk.write_at((5 << 20) - 4096 + 40, &[0xAB; 8]).unwrap();
+            disk.write_at((5 << 20) - 4096 + 60, &0x8374_026B_u32.to_be_bytes()).unwrap();
+        };
+        let disk = MemoryDisk::new(5 << 20);
+        metadata(&disk);
+        let alone = survey(&disk).file_system.unwrap();
+        assert_eq!((alone.kind.as_str(), alone.uuid.as_deref()), ("drbd", Some("abababababababab")));
+        let disk = swap();
+        metadata(&disk);
+        let both = survey(&disk);
+        assert_eq!(both.file_system.unwrap().kind, "swap");
+        assert!(matches!(both.coverage, Coverage::Used(_)));
+    }
+
+    #[test]
+    fn disks_of_a_dynamic_group_hold_no_file_systems() {
+        let disk = swap();
+        assert_eq!(dynamic_disk(&disk).unwrap(), None);
+        disk.write_at(6 * 512, b"PRIVHEAD").unwrap();
+        disk.write_at(6 * 512 + 0xB0, b"03c0c4fc-8b6f-402b-9431-4be2e5823b1c").unwrap();
+        let group = "a group of dynamic disks, 03c0c4fc-8b6f-402b-9431-4be2e5823b1c";
+        assert_eq!(dynamic_disk(&disk).unwrap().as_deref(), Some(group));
+        let survey = crate::survey_of_raid_disk(&disk).unwrap();
+        let Coverage::Whole(reason) = survey.coverage else { panic!("used") };
+        assert_eq!((reason.code, reason.detail), (ReasonCode::Opaque, format!("the disk is part of {group}")));
+        let survey = crate::survey_of_partition_type("5808c8aa-7e8f-42e0-85d2-e1e90434cfb3").unwrap();
+        let Coverage::Whole(reason) = survey.coverage else { panic!("used") };
+        assert_eq!(reason.detail, "the partition type says that it is the database of a group of dynamic disks");
+        assert_eq!(crate::survey_of_partition_type("0x83"), None);
+    }
+
+    #[test]
     fn luks_over_swap_is_named() {
         let disk = swap();
         disk.write_at(0, b"LUKS\xBA\xBE\0\x01").unwrap();
