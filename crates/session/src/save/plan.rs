@@ -139,6 +139,7 @@ pub fn survey_region(source: &Source<'_>, region: &Region) -> Survey {
     match region.kind {
         RegionKind::Gap => filesystem::outside_partitions(),
         RegionKind::Partition | RegionKind::WholeDisk => filesystem::survey_of_raid_disk(source.disk)
+            .or_else(|| filesystem::survey_of_partition_type(&region.partition.as_ref()?.type_id))
             .unwrap_or_else(|| survey(&Window::new(source.disk, region.extent))),
     }
 }
