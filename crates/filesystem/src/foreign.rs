@@ -34,7 +34,6 @@ const SIGNATURES: &[(&str, u64, &[u8])] = &[
     ("LVM2", 1536 + 24, b"LVM2 001"),
     ("Linux RAID 1.1", 0, b"\xFC\x4E\x2B\xA9"),
     ("Linux RAID 1.2", 4096, b"\xFC\x4E\x2B\xA9"),
-    ("Btrfs", 0x1_0040, b"_BHRfS_M"),
     ("bcache", 4096 + 24, b"\xC6\x85\x73\xF6\x4E\x1A\x45\xCA\x82\x65\xF5\x7F\x48\xBA\x6D\x81"),
     ("bcachefs", 4096 + 24, b"\xC6\x85\x73\xF6\x66\xCE\x90\xA9\xD9\x6A\x60\xCF\x80\x3D\xF7\xEF"),
     ("F2FS", 1024, b"\x10\x20\xF5\xF2"),

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
 
+mod btrfs;
 mod crc32c;
 mod error;
 mod ext;
@@ -133,6 +134,7 @@ const ROWS: &[Row] = &[
     Row { recognise: ntfs::recognise, coverage: ntfs::coverage },
     Row { recognise: fat::recognise, coverage: fat::coverage },
     Row { recognise: xfs::recognise, coverage: xfs::coverage },
+    Row { recognise: btrfs::recognise, coverage: btrfs::coverage },
 ];
 
 /// Looks at a region and says which of its bytes must be saved. Never fails: what can't be
