@@ -105,12 +105,22 @@ impl BtrfsImage {
 
     /// What btrfs-progs finds in the extent tree, in logical addresses.
     pub fn logical_extents(&self) -> Vec<(u64, u64)> {
+        self.extents_of(|_| true)
+    }
+
+    /// The tree blocks among them, where the file system has skinny metadata items.
+    pub fn tree_blocks(&self) -> Vec<(u64, u64)> {
+        self.extents_of(|kind| kind == "METADATA_ITEM")
+    }
+
+    fn extents_of(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<(u64, u64)> {
         let node_size: u64 = self.field(0, "nodesize").parse().unwrap();
         let printed = self.dump(&["-t", "extent"]);
         let keys = printed.lines().filter_map(|line| line.trim().split_once(" key (")?.1.split_once(')'));
         let extents = keys.filter_map(|(key, _)| {
             let words: Vec<_> = key.split(' ').collect();
             let length = match words[1] {
+                kind if !is_wanted(kind) => return None,
                 "EXTENT_ITEM" => words[2].parse().unwrap(),
                 "METADATA_ITEM" => node_size,
                 _ => return None,

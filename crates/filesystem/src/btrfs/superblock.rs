@@ -163,7 +163,8 @@ pub(super) fn identify(region: &dyn ReadAt) -> Result<Option<FileSystem>, Error>
     let Some(bytes) = read_copy(region, 0, region.size())? else {
         return Ok(None);
     };
-    let Some(raw) = parse(&bytes).filter(|raw| raw.magic == MAGIC && raw.bytenr.get() == POSITIONS[0]) else {
+    // The magic number alone: what looks like Btrfs and is damaged must not free what lies over it.
+    let Some(raw) = parse(&bytes).filter(|raw| raw.magic == MAGIC) else {
         return Ok(None);
     };
     Ok(Some(FileSystem {
@@ -192,6 +193,9 @@ impl Superblock {
                 "a superblock with the checksum that it holds",
                 "another checksum",
             ));
+        }
+        if raw.bytenr.get() != POSITIONS[0] {
+            return Err(Error::corrupt(POSITIONS[0], "the first superblock", format!("the one of {}", raw.bytenr)));
         }
         check_flags(raw)?;
         check_sizes(raw)?;
