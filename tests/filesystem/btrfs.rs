@@ -174,8 +174,8 @@ fn small_and_large_nodes() {
 
 #[test]
 fn features() {
-    check(1, SIZE, "-O block-group-tree,free-space-tree", "rw");
-    check(1, SIZE, "-O ^no-holes,^extref,^skinny-metadata,quota -R ^free-space-tree", "rw,space_cache=v1");
+    check(1, SIZE, "-O no-holes -R free-space-tree,quota", "rw");
+    check(1, SIZE, "-O ^no-holes,^extref,^skinny-metadata -R ^free-space-tree", "rw,space_cache=v1");
 }
 
 #[test]

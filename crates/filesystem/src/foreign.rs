@@ -36,8 +36,6 @@ const SIGNATURES: &[(&str, u64, &[u8])] = &[
     ("Linux RAID 1.2", 4096, b"\xFC\x4E\x2B\xA9"),
     ("bcache", 4096 + 24, b"\xC6\x85\x73\xF6\x4E\x1A\x45\xCA\x82\x65\xF5\x7F\x48\xBA\x6D\x81"),
     ("bcachefs", 4096 + 24, b"\xC6\x85\x73\xF6\x66\xCE\x90\xA9\xD9\x6A\x60\xCF\x80\x3D\xF7\xEF"),
-    ("F2FS", 1024, b"\x10\x20\xF5\xF2"),
-    ("exFAT", 3, b"EXFAT   "),
     ("BitLocker", 3, b"-FVE-FS-"),
     ("ReFS", 3, b"ReFS\0\0\0\0"),
     ("HFS+", 1024, b"H+\0\x04"),

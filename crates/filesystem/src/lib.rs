@@ -13,7 +13,9 @@
 mod btrfs;
 mod crc32c;
 mod error;
+mod exfat;
 mod ext;
+mod f2fs;
 mod fat;
 mod foreign;
 mod identity;
@@ -135,6 +137,8 @@ const ROWS: &[Row] = &[
     Row { recognise: fat::recognise, coverage: fat::coverage },
     Row { recognise: xfs::recognise, coverage: xfs::coverage },
     Row { recognise: btrfs::recognise, coverage: btrfs::coverage },
+    Row { recognise: exfat::recognise, coverage: exfat::coverage },
+    Row { recognise: f2fs::recognise, coverage: f2fs::coverage },
 ];
 
 /// Looks at a region and says which of its bytes must be saved. Never fails: what can't be

@@ -90,8 +90,7 @@ impl RootDirectory {
         let Ok(entry) = RawEntry::ref_from_bytes(bytes) else {
             return Ok(false);
         };
-        let file =
-            SystemFile { position, cluster: entry.first_cluster.get(), length: entry.data_length.get() };
+        let file = SystemFile { position, cluster: entry.first_cluster.get(), length: entry.data_length.get() };
         match entry.entry_type {
             END_OF_DIRECTORY => return Ok(false),
             ALLOCATION_BITMAP => self.bitmaps.push(file),
