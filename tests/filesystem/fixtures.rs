@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use block::{Extents, InRegion, ReadAt, RegionExtent};
 use filesystem::{Coverage, FileSystem, ReasonCode, survey};
 use tempfile::TempDir;
-use tests::fixture::{check_files, files, unpack};
+use tests::fixture::{check_files, files, unpack_to};
 use tests::partclone::used_blocks;
 use tests::restored::restore_covered;
 use tests::{FileDisk, LoopDevice, blkid, run, run_status};
@@ -30,7 +30,7 @@ impl Image {
 
     fn unpacked(name: &str) -> Self {
         let image = Self::new();
-        unpack(&format!("file_systems/{name}"), &image.path);
+        unpack_to(&format!("file_systems/{name}.img"), &image.path);
         image
     }
 

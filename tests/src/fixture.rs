@@ -1,8 +1,12 @@
-//! Samples that stand compressed in `tests/fixtures`, with the script that made them.
+//! Samples that a virtual machine made once, because no tool or kernel here can. They stand compressed in
+//! `tests/fixtures`, with the scripts that made them.
 
 use std::fs::{self, File};
-use std::io::BufReader;
+use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+use block::is_zero;
 
 use crate::tool::run_status;
 
@@ -10,15 +14,38 @@ fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
-/// Unpacks `fixtures/NAME.img.zst` to `image`, with holes where it has them.
+/// Unpacks `tests/fixtures/NAME.zst` into a sparse file in `directory`.
 ///
 /// # Panics
 /// Where it is missing or damaged.
-pub fn unpack(name: &str, image: &Path) {
-    let source = path(&format!("{name}.img.zst"));
-    let file = File::open(&source).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
-    let mut decoder = zstd::Decoder::new(BufReader::new(file)).unwrap();
-    std::io::copy(&mut decoder, &mut File::create(image).unwrap()).unwrap();
+pub fn unpack(name: &str, directory: &Path) -> PathBuf {
+    let image = directory.join(name.replace('/', "-"));
+    unpack_to(name, &image);
+    image
+}
+
+/// Unpacks `tests/fixtures/NAME.zst` into a sparse file.
+///
+/// # Panics
+/// As [`unpack`].
+pub fn unpack_to(name: &str, image: &Path) {
+    let packed = path(&format!("{name}.zst"));
+    let packed = File::open(&packed).unwrap_or_else(|error| panic!("{}: {error}", packed.display()));
+    let mut content = zstd::stream::read::Decoder::new(packed).unwrap();
+    let file = File::create(image).unwrap();
+    let mut piece = vec![0; 64 << 10];
+    let mut position = 0_u64;
+    loop {
+        let length = content.read(&mut piece).unwrap();
+        if length == 0 {
+            file.set_len(position).unwrap();
+            return;
+        }
+        if !is_zero(&piece[..length]) {
+            file.write_all_at(&piece[..length], position).unwrap();
+        }
+        position += length as u64;
+    }
 }
 
 /// The files that a sample holds and their SHA-256, as the kernel that filled it read them.

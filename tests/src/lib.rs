@@ -5,6 +5,8 @@
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
 
 pub mod blkid;
+pub mod btrfs;
+pub mod exfat;
 pub mod file_disk;
 pub mod fill;
 pub mod fixture;

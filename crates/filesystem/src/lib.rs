@@ -11,9 +11,12 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
 
 mod bits;
+mod btrfs;
 mod crc32c;
 mod error;
+mod exfat;
 mod ext;
+mod f2fs;
 mod fat;
 mod foreign;
 mod hfsplus;
@@ -140,6 +143,9 @@ const ROWS: &[Row] = &[
     Row { recognise: hfsplus::recognise, coverage: hfsplus::coverage },
     Row { recognise: jfs::recognise, coverage: jfs::coverage },
     Row { recognise: reiserfs::recognise, coverage: reiserfs::coverage },
+    Row { recognise: btrfs::recognise, coverage: btrfs::coverage },
+    Row { recognise: exfat::recognise, coverage: exfat::coverage },
+    Row { recognise: f2fs::recognise, coverage: f2fs::coverage },
 ];
 
 /// Looks at a region and says which of its bytes must be saved. Never fails: what can't be

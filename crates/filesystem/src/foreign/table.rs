@@ -121,9 +121,6 @@ pub const ROWS: &[Row] = &[
     Row { kind: "VMFS_volume_member", name: "VMFS volume", nature: Stack, magics: &[magic(0x10_0000, 0, b"\x0D\xD0\x01\xC0")], identity: at(Uuid::Text(0x200 + 20, 35), Label::None) },
     Row { kind: "ubi", name: "UBI", nature: Stack, magics: &[magic(0, 0, b"UBI#")], identity: Identity::By(ubi) },
 
-    Row { kind: "btrfs", name: "Btrfs", nature: FileSystem, magics: &[magic(0x1_0000, 0x40, b"_BHRfS_M")], identity: NONE },
-    Row { kind: "f2fs", name: "F2FS", nature: FileSystem, magics: &[magic(1024, 0, b"\x10\x20\xF5\xF2")], identity: NONE },
-    Row { kind: "exfat", name: "exFAT", nature: FileSystem, magics: &[magic(0, 3, b"EXFAT   ")], identity: NONE },
     Row { kind: "ReFS", name: "ReFS", nature: FileSystem, magics: &[magic(0, 3, b"ReFS\0\0\0\0")], identity: NONE },
     Row { kind: "apfs", name: "APFS", nature: FileSystem, magics: &[magic(0, 32, b"NXSB")], identity: at(Uuid::Bytes(72), Label::None) },
     Row { kind: "gfs2", name: "GFS2", nature: FileSystem, magics: &[magic(0x1_0000, 0, b"\x01\x16\x19\x70")], identity: Identity::By(gfs2) },
