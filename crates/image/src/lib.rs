@@ -30,8 +30,8 @@ pub use grid::{ChunkGrid, ChunkRange};
 pub use header::{FORMAT_VERSION, RepositoryHeader};
 pub use index::{ChunkIndex, Location, PackDamage};
 pub use manifest::{
-    CoverageMethod, CoverageRecord, DiskIdentity, DiskRecord, FileSystemRecord, Machine, Manifest, MapRecord,
-    NetworkCard, NoteRecord, RegionRecord, Tool, Totals, is_plain,
+    CoverageMethod, CoverageRecord, DiskIdentity, DiskRecord, FileSystemRecord, LayerRecord, Machine, Manifest,
+    MapRecord, NetworkCard, NoteRecord, RegionRecord, Tool, Totals, VolumeRecord, is_plain,
 };
 pub use map::{ChunkContent, MapReader, MapSummary, MapWriter};
 pub use memory::MemoryStore;

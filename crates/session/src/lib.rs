@@ -27,7 +27,8 @@ pub use restore::{
     RestoreRequest, WritableDisk, plan_restore, restore,
 };
 pub use save::{
-    Level, PlannedDisk, PlannedRegion, SavePlan, SaveRequest, SaveSettings, plan_save, read_layout, save, survey_region,
+    Level, PlannedDisk, PlannedRegion, SavePlan, SaveRequest, SaveSettings, Surveying, layer_records, plan_save,
+    read_layout, save, survey_disks,
 };
 pub use source::Source;
 pub use verify::{DamagedPack, DamagedRegion, ImageHealth, Verification, VerifyRequest, verify};
