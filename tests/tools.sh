@@ -4,7 +4,7 @@ set -eu
 
 packages="
   build-essential
-  attr bsdutils dosfstools e2fsprogs fdisk gdisk jq mount mtools ntfs-3g partclone strace time util-linux xfsprogs zstd
+  attr bsdutils dosfstools drbd-utils e2fsprogs fdisk gdisk jq lvm2 mdadm mount mtools ntfs-3g partclone strace time util-linux xfsprogs zstd
   python3 python3-zstandard
 "
 

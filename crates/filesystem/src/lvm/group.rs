@@ -65,6 +65,8 @@ pub struct LogicalVolume {
     pub name: String,
     /// Its identifier, with dashes.
     pub id: String,
+    /// The name that users see: that of a snapshot is the one of the volume that keeps its changes.
+    pub shown_name: String,
     /// Users see it; others are parts of it.
     pub is_visible: bool,
     /// A flag that says that it is in the middle of something, or that is not known.
@@ -384,7 +386,9 @@ fn logical_volume(name: &str, section: &Section, names: &Names) -> Result<Logica
         }
     }
     let mut segments = Vec::new();
+    let mut shown_name = name;
     for (_, section) in sections(section) {
+        shown_name = section.text("cow_store").unwrap_or(shown_name);
         segments.push((number(section, "start_extent")?, segment(section, names)?));
     }
     segments.sort_by_key(|(start, _)| *start);
@@ -400,6 +404,7 @@ fn logical_volume(name: &str, section: &Section, names: &Names) -> Result<Logica
     }
     Ok(LogicalVolume {
         name: name.to_owned(),
+        shown_name: shown_name.to_owned(),
         id: text(section, "id")?,
         is_visible,
         odd_flag,

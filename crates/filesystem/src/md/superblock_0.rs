@@ -34,7 +34,7 @@ struct Raw {
     minor_version: U32<LE>,
     patch_version: U32<LE>,
     gvalid_words: U32<LE>,
-    set_uuid0: [u8; 4],
+    set_uuid0: U32<LE>,
     ctime: U32<LE>,
     level: U32<LE>,
     size: U32<LE>,
@@ -42,9 +42,9 @@ struct Raw {
     raid_disks: U32<LE>,
     md_minor: U32<LE>,
     not_persistent: U32<LE>,
-    set_uuid1: [u8; 4],
-    set_uuid2: [u8; 4],
-    set_uuid3: [u8; 4],
+    set_uuid1: U32<LE>,
+    set_uuid2: U32<LE>,
+    set_uuid3: U32<LE>,
     gstate_creserved: [[u8; 4]; 16],
     utime: U32<LE>,
     state: U32<LE>,
@@ -96,7 +96,9 @@ pub fn find(device: &dyn ReadAt) -> Result<Option<Member>, Error> {
     }
     let this = bytes.get(THIS_DISK_OFFSET..).and_then(|bytes| Descriptor::ref_from_prefix(bytes).ok());
     let Some((this, _)) = this else { return Ok(None) };
-    let uuid = [raw.set_uuid0, raw.set_uuid1, raw.set_uuid2, raw.set_uuid3].concat();
+    // Four numbers, printed one after the other.
+    let words = [raw.set_uuid0, raw.set_uuid1, raw.set_uuid2, raw.set_uuid3];
+    let uuid = words.map(|word| word.get().to_be_bytes()).concat();
     Ok(Some(Member {
         version: format!("0.{}", raw.minor_version),
         uuid: <[u8; 16]>::try_from(uuid.as_slice()).ok().and_then(|uuid| uuid_text(&uuid)),

@@ -119,7 +119,9 @@ pub fn at(device: &dyn ReadAt, version: &str, position: u64) -> Result<Option<Me
         return Err(corrupt(160, format!("a device below {}", raw.max_dev), raw.dev_number.to_string()));
     };
     let bytes_of = |sectors: &U64<LE>| sectors.get().saturating_mul(SECTOR);
-    let (data_start, data_length) = (bytes_of(&raw.data_offset), bytes_of(&raw.size));
+    // Arrays that need no equal members leave the common size empty.
+    let size = if raw.size.get() == 0 { &raw.data_size } else { &raw.size };
+    let (data_start, data_length) = (bytes_of(&raw.data_offset), bytes_of(size));
     if data_start.checked_add(data_length).is_none_or(|end| end > device.size()) || raw.size.get() > raw.data_size.get()
     {
         let actual = format!("{data_length} bytes from {data_start}");

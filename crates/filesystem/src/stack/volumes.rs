@@ -79,13 +79,13 @@ pub(super) fn survey_physical(
                 used.merge(&here);
             }
         }
-        let name = format!("{}/{}", group.name, logical.name);
+        let name = format!("{}/{}", group.name, logical.shown_name);
         notes.extend(
             survey.notes.iter().map(|note| Note { code: note.code, detail: format!("{name}: {}", note.detail) }),
         );
         layers.extend(survey.layers.iter().map(|layer| Layer { name: Some(name.clone()), ..layer.clone() }));
         layer.volumes.push(Volume {
-            name: Some(logical.name.clone()),
+            name: Some(logical.shown_name.clone()),
             uuid: Some(logical.id.clone()),
             kind: logical.kind(),
             size: logical.extents().saturating_mul(group.extent_size),
