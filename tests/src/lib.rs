@@ -18,6 +18,7 @@ pub mod partclone;
 pub mod program;
 pub mod restored;
 pub mod sample;
+pub mod stacks;
 pub mod tool;
 
 pub use file_disk::FileDisk;

@@ -28,6 +28,15 @@ impl LoopDevice {
         Self::attach_with(file, &["--read-only"])
     }
 
+    /// Attaches a part of `file` so that nobody can write to the device.
+    ///
+    /// # Panics
+    /// As [`LoopDevice::attach`].
+    pub fn attach_part(file: &Path, start: u64, length: u64) -> Self {
+        let (start, length) = (start.to_string(), length.to_string());
+        Self::attach_with(file, &["--read-only", "--offset", &start, "--sizelimit", &length])
+    }
+
     fn attach_with(file: &Path, options: &[&str]) -> Self {
         let file = file.display().to_string();
         let arguments = ["--find", "--show"].iter().chain(options).copied().chain([file.as_str()]);
@@ -57,8 +66,19 @@ impl Mounted {
     /// # Panics
     /// Where the kernel can't mount it.
     pub fn new(source: &Path, options: &str) -> Self {
+        Self::of_type("auto", source, options)
+    }
+
+    /// Mounts `source` as a file system of this type, whatever else may be recognised in it.
+    ///
+    /// # Panics
+    /// As [`Mounted::new`].
+    pub fn of_type(kind: &str, source: &Path, options: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        run("mount", ["-o", options, &source.display().to_string(), &directory.path().display().to_string()]);
+        run(
+            "mount",
+            ["-t", kind, "-o", options, &source.display().to_string(), &directory.path().display().to_string()],
+        );
         Self { directory }
     }
 

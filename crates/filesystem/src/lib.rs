@@ -13,6 +13,7 @@
 mod bits;
 mod btrfs;
 mod crc32c;
+mod drbd;
 mod error;
 mod exfat;
 mod ext;
@@ -22,14 +23,19 @@ mod foreign;
 mod hfsplus;
 mod identity;
 mod jfs;
+mod lvm;
+mod md;
 mod ntfs;
 mod reiserfs;
+mod stack;
 mod swap;
 mod used;
 mod xfs;
 
 use block::{Extents, InRegion, ReadAt, RegionExtent};
 use serde::{Deserialize, Serialize};
+
+pub use stack::{Layer, Stacks, Volume};
 
 pub(crate) use error::Error;
 pub(crate) use used::UsedBytes;
@@ -43,6 +49,8 @@ pub struct Survey {
     pub coverage: Coverage,
     /// What an operator should know about the state of the file system.
     pub notes: Vec<Note>,
+    /// Storage software on the region, from the outside in.
+    pub layers: Vec<Layer>,
 }
 
 /// Which bytes of a region must be saved.
@@ -150,7 +158,24 @@ const ROWS: &[Row] = &[
 
 /// Looks at a region and says which of its bytes must be saved. Never fails: what can't be
 /// understood is saved whole.
+///
+/// A region that belongs together with others, as the disks of a volume group, tells more beside them: [`survey_all`].
 pub fn survey(region: &dyn ReadAt) -> Survey {
+    Stacks::find(&[region]).survey(0)
+}
+
+/// Looks at all regions of a save and answers for each in its order.
+pub fn survey_all(regions: &[&dyn ReadAt]) -> Vec<Survey> {
+    let mut stacks = Stacks::find(regions);
+    (0..regions.len()).map(|number| stacks.survey(number)).collect()
+}
+
+/// Looks at what lies directly in a region, or in a volume of the storage software on it.
+fn survey_alone(region: &dyn ReadAt) -> Survey {
+    with_drbd(region, survey_file_system(region))
+}
+
+fn survey_file_system(region: &dyn ReadAt) -> Survey {
     let mut found: Vec<(&Row, FileSystem)> = Vec::new();
     for row in ROWS {
         match (row.recognise)(region) {
@@ -186,6 +211,55 @@ fn survey_foreign(foreign: &foreign::Foreign) -> Survey {
     }
 }
 
+/// Metadata of DRBD at the end of a region is kept, whatever the file system before it says; where DRBD itself says
+/// that the data is of no single moment, so is the rest.
+fn with_drbd(region: &dyn ReadAt, mut survey: Survey) -> Survey {
+    let found = match drbd::find_internal(region) {
+        Ok(Some(found)) => found,
+        Ok(None) => return with_external_drbd(region, survey),
+        Err(error) => {
+            survey.coverage = Coverage::Whole(error.into());
+            return survey;
+        }
+    };
+    if let Coverage::Used(used) = &mut survey.coverage {
+        used.insert(RegionExtent::between(found.start, region.size()));
+    }
+    if !found.is_consistent {
+        let reason = Reason::new(ReasonCode::NotClean, "DRBD says that its data is not consistent");
+        survey.coverage = Coverage::Whole(reason);
+    }
+    survey.layers.push(found.layer());
+    survey
+}
+
+/// Metadata of DRBD on a device of its own is nothing but that.
+fn with_external_drbd(region: &dyn ReadAt, mut survey: Survey) -> Survey {
+    if survey.file_system.is_none() {
+        match drbd::find_external(region) {
+            Ok(None) => {}
+            Ok(Some(found)) => {
+                survey.coverage =
+                    Coverage::Whole(Reason::new(ReasonCode::Opaque, "metadata of DRBD for another device"));
+                survey.layers.push(found.layer());
+            }
+            Err(error) => survey.coverage = Coverage::Whole(error.into()),
+        }
+    }
+    survey
+}
+
+/// The names of all that left a signature in a region: file systems and others.
+fn signatures(region: &dyn ReadAt) -> Result<Vec<String>, Error> {
+    let mut found = Vec::new();
+    for row in ROWS {
+        found.extend((row.recognise)(region)?.map(|file_system| file_system.kind));
+    }
+    let foreign = foreign::signatures(region, !found.is_empty())?;
+    found.extend(foreign.into_iter().map(|foreign| foreign.name.to_owned()));
+    Ok(found)
+}
+
 /// The answer for gaps between partitions: boot code and metadata of others lie there, not file systems.
 pub fn outside_partitions() -> Survey {
     Survey::whole(None, Reason::new(ReasonCode::OutsidePartitions, "no partition"))
@@ -216,6 +290,17 @@ pub fn survey_of_partition_type(type_id: &str) -> Option<Survey> {
     Some(Survey::whole(None, Reason::new(ReasonCode::Opaque, &detail)))
 }
 
+/// The answer for a partition of `disk`, where the disk as a whole is a member of an array of md, which has that table,
+/// and is no mirror in sync. `None` where it is not.
+pub fn survey_of_array_disk(disk: &dyn ReadAt) -> Option<Survey> {
+    let whole = |reason: Reason| Survey::whole(None, reason);
+    match stack::array_disk(disk) {
+        Ok(None) => None,
+        Ok(Some(reason)) => Some(whole(Reason::new(reason.code, &format!("the disk as a whole is {}", reason.detail)))),
+        Err(error) => Some(whole(error.into())),
+    }
+}
+
 fn survey_row(region: &dyn ReadAt, row: &Row, file_system: &FileSystem) -> Survey {
     if file_system.size > region.size() {
         let detail = format!("the file system has {} bytes, the region {}", file_system.size, region.size());
@@ -228,7 +313,7 @@ fn survey_row(region: &dyn ReadAt, row: &Row, file_system: &FileSystem) -> Surve
             // Bytes after the end of the file system belong to somebody else (DRBD, md, a backup
             // boot sector): nobody here knows which of them are free.
             used.insert(RegionExtent::between(file_system.size, region.size()));
-            Survey { file_system: Some(file_system.clone()), coverage: Coverage::Used(used), notes }
+            Survey { file_system: Some(file_system.clone()), coverage: Coverage::Used(used), notes, layers: Vec::new() }
         }
         Err(error) => {
             let mut survey = Survey::whole(Some(file_system), error.into());
@@ -240,7 +325,12 @@ fn survey_row(region: &dyn ReadAt, row: &Row, file_system: &FileSystem) -> Surve
 
 impl Survey {
     fn whole(file_system: Option<&FileSystem>, reason: Reason) -> Self {
-        Self { file_system: file_system.cloned(), coverage: Coverage::Whole(reason), notes: Vec::new() }
+        Self {
+            file_system: file_system.cloned(),
+            coverage: Coverage::Whole(reason),
+            notes: Vec::new(),
+            layers: Vec::new(),
+        }
     }
 }
 

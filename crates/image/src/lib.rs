@@ -33,8 +33,8 @@ pub use header::{FORMAT_VERSION, RepositoryHeader};
 pub use identity_file::{IdentityFile, IdentityRecord};
 pub use index::{ChunkIndex, Location, PackDamage};
 pub use manifest::{
-    CoverageMethod, CoverageRecord, DiskIdentity, DiskRecord, FileSystemRecord, Machine, Manifest, MapRecord,
-    NetworkCard, NoteRecord, RegionRecord, Tool, Totals, is_plain,
+    CoverageMethod, CoverageRecord, DiskIdentity, DiskRecord, FileSystemRecord, LayerRecord, Machine, Manifest,
+    MapRecord, NetworkCard, NoteRecord, RegionRecord, Tool, Totals, VolumeRecord, is_plain,
 };
 pub use map::{ChunkContent, MapReader, MapSummary, MapWriter};
 pub use map_table::MapTable;

@@ -120,6 +120,9 @@ pub struct RegionRecord {
     pub coverage: CoverageRecord,
     /// What should be known about its state.
     pub notes: Vec<NoteRecord>,
+    /// Storage software on it, from the outside in. Images of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerRecord>,
     /// Its map; `null` where the region was left out.
     pub map: Option<MapRecord>,
     /// Bytes that could not be read, in region offsets. They are zeros in the image.
@@ -139,6 +142,42 @@ pub struct FileSystemRecord {
     pub block_size: u32,
     /// Bytes that it manages.
     pub size: u64,
+}
+
+/// One layer of storage software on a region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    /// `md`, `lvm2`, `drbd`.
+    pub kind: String,
+    /// Name of the array or the volume group; for a layer inside a logical volume, the name of that.
+    pub name: Option<String>,
+    /// The array, the volume group.
+    pub uuid: Option<String>,
+    /// This member of it.
+    pub device_uuid: Option<String>,
+    /// What else its metadata says.
+    pub detail: String,
+    /// What it holds, as far as it lies on this region.
+    pub volumes: Vec<VolumeRecord>,
+}
+
+/// A device that a layer makes of its members: an array, a logical volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeRecord {
+    /// Its name.
+    pub name: Option<String>,
+    /// Its identity.
+    pub uuid: Option<String>,
+    /// How it is kept: `linear`, `striped`, `mirror`, `thin-pool`, `raid1`, …
+    pub kind: String,
+    /// Bytes.
+    pub size: u64,
+    /// The file system in it, where one was recognised.
+    pub file_system: Option<FileSystemRecord>,
+    /// Why all of it was saved: a code; `null` where its used bytes were.
+    pub reason: Option<String>,
+    /// What exactly was seen.
+    pub detail: Option<String>,
 }
 
 /// Which bytes of a region were saved.

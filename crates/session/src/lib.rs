@@ -32,7 +32,8 @@ pub use restore::{
     RestoreReport, RestoreRequest, WritableDisk, plan_restore, restore,
 };
 pub use save::{
-    Level, PlannedDisk, PlannedRegion, SavePlan, SaveRequest, SaveSettings, plan_save, read_layout, save, survey_region,
+    Level, PlannedDisk, PlannedRegion, SavePlan, SaveRequest, SaveSettings, Surveying, layer_records, plan_save,
+    read_layout, save, survey_disks,
 };
 pub use set::{SetImage, SetProblem, SetReport, read_set};
 pub use source::Source;

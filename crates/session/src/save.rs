@@ -24,13 +24,13 @@ use std::sync::Mutex;
 
 use block::{Extents, InRegion};
 use image::{
-    ChunkIndex, CoverageMethod, CoverageRecord, DiskRecord, FileSystemRecord, Machine, Manifest, NoteRecord,
-    RegionRecord, Store, StoreErrorKind, Tool, Totals, lock_name,
+    ChunkIndex, CoverageMethod, CoverageRecord, DiskRecord, FileSystemRecord, LayerRecord, Machine, Manifest,
+    NoteRecord, RegionRecord, Store, StoreErrorKind, Tool, Totals, VolumeRecord, lock_name,
 };
 
 pub(crate) use encode::clear_unused;
 pub use level::Level;
-pub use plan::{PlannedDisk, PlannedRegion, SavePlan, SaveRequest, plan_save, read_layout, survey_region};
+pub use plan::{PlannedDisk, PlannedRegion, SavePlan, SaveRequest, Surveying, plan_save, read_layout, survey_disks};
 
 use crate::error::{Error, Refusal, Result};
 use crate::log::Log;
@@ -169,13 +169,7 @@ fn region_record(name: &str, planned: &PlannedRegion, saved: &write::SavedRegion
     };
     RegionRecord {
         name: name.to_owned(),
-        file_system: planned.survey.file_system.as_ref().map(|file_system| FileSystemRecord {
-            kind: file_system.kind.clone(),
-            uuid: file_system.uuid.clone(),
-            label: file_system.label.clone(),
-            block_size: file_system.block_size,
-            size: file_system.size,
-        }),
+        file_system: planned.survey.file_system.as_ref().map(file_system_record),
         coverage: CoverageRecord {
             method: if reason.is_some() { CoverageMethod::Whole } else { CoverageMethod::Used },
             reason: reason.map(|reason| code_of(&reason.code)),
@@ -188,8 +182,44 @@ fn region_record(name: &str, planned: &PlannedRegion, saved: &write::SavedRegion
             .iter()
             .map(|note| NoteRecord { code: code_of(&note.code), detail: note.detail.clone() })
             .collect(),
+        layers: layer_records(&planned.survey),
         map: saved.map.map(Into::into),
         unreadable: saved.unreadable.clone(),
+    }
+}
+
+fn file_system_record(file_system: &filesystem::FileSystem) -> FileSystemRecord {
+    FileSystemRecord {
+        kind: file_system.kind.clone(),
+        uuid: file_system.uuid.clone(),
+        label: file_system.label.clone(),
+        block_size: file_system.block_size,
+        size: file_system.size,
+    }
+}
+
+/// Storage software on a region, as the manifest tells it.
+pub fn layer_records(survey: &filesystem::Survey) -> Vec<LayerRecord> {
+    survey.layers.iter().map(layer_record).collect()
+}
+
+fn layer_record(layer: &filesystem::Layer) -> LayerRecord {
+    let volumes = layer.volumes.iter().map(|volume| VolumeRecord {
+        name: volume.name.clone(),
+        uuid: volume.uuid.clone(),
+        kind: volume.kind.clone(),
+        size: volume.size,
+        file_system: volume.file_system.as_ref().map(file_system_record),
+        reason: volume.whole.as_ref().map(|reason| code_of(&reason.code)),
+        detail: volume.whole.as_ref().map(|reason| reason.detail.clone()),
+    });
+    LayerRecord {
+        kind: layer.kind.clone(),
+        name: layer.name.clone(),
+        uuid: layer.uuid.clone(),
+        device_uuid: layer.device_uuid.clone(),
+        detail: layer.detail.clone(),
+        volumes: volumes.collect(),
     }
 }
 

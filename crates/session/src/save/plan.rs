@@ -1,7 +1,7 @@
 //! What a save will read and why: made, shown and confirmed before anything is read for real.
 
 use block::{Extents, InRegion, Window};
-use filesystem::{Coverage, Survey, survey};
+use filesystem::{Coverage, Stacks, Survey};
 use image::{ImageName, Store};
 use layout::{Layout, Region, RegionKind};
 
@@ -95,22 +95,30 @@ pub fn plan_save(
     let names = sources.iter().zip(&layouts).map(|(source, layout)| (source.name.as_str(), layout));
     let selection = Selection::new(&request.regions, names)?;
 
-    let mut disks = Vec::new();
     let mut done = 0_u64;
-    for (source, layout) in sources.iter().zip(layouts) {
-        let mut regions = Vec::new();
-        for region in &layout.regions {
-            if cancel.is_cancelled() {
-                return Err(Error::Cancelled);
-            }
-            observer.notify(Event::Region { disk: source.name.clone(), region: region.name.clone() });
-            regions.push(plan_region(source, region, selection.contains(&source.name, &region.name)));
+    let surveys = survey_disks(sources, &layouts, &mut |place| {
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
         }
-        done = done.saturating_add(source.disk.size());
-        observer.notify(Event::Progress { done });
-        disks.push(PlannedDisk { name: source.name.clone(), layout, regions });
-    }
-    Ok(SavePlan { request, disks })
+        match place {
+            Surveying::Region { disk, region } => {
+                observer.notify(Event::Region { disk: disk.name.clone(), region: region.name.clone() });
+            }
+            Surveying::Done { disk } => {
+                done = done.saturating_add(disk.disk.size());
+                observer.notify(Event::Progress { done });
+            }
+        }
+        Ok(())
+    })?;
+    let disks = sources.iter().zip(layouts).zip(surveys);
+    let disks = disks.map(|((source, layout), surveys)| {
+        let regions = layout.regions.iter().zip(surveys);
+        let regions =
+            regions.map(|(region, survey)| plan_region(region, survey, selection.contains(&source.name, &region.name)));
+        PlannedDisk { name: source.name.clone(), regions: regions.collect(), layout }
+    });
+    Ok(SavePlan { request, disks: disks.collect() })
 }
 
 /// The names of disks become parts of paths: two equal ones would write into the same files, and an image with an
@@ -127,20 +135,76 @@ fn check_names(sources: &[Source<'_>]) -> Result<()> {
     Ok(())
 }
 
-fn plan_region(source: &Source<'_>, region: &Region, is_saved: bool) -> PlannedRegion {
-    let survey = survey_region(source, region);
+fn plan_region(region: &Region, survey: Survey, is_saved: bool) -> PlannedRegion {
     let extents = if is_saved { survey.coverage.extents(region.extent.length()) } else { Extents::new() };
     PlannedRegion { survey, extents, is_saved }
 }
 
-/// What lies in a region. Gaps are nobody's: somebody's metadata may be anywhere in them, so they are saved
-/// whole without asking whether they resemble a file system.
-pub fn survey_region(source: &Source<'_>, region: &Region) -> Survey {
+/// How far a survey of disks is.
+pub enum Surveying<'a> {
+    /// A region is next.
+    Region {
+        /// Its disk.
+        disk: &'a Source<'a>,
+        /// The region.
+        region: &'a Region,
+    },
+    /// Every region of a disk was looked at.
+    Done {
+        /// The disk.
+        disk: &'a Source<'a>,
+    },
+}
+
+/// What lies in all regions of all disks, in their order. All disks are looked at together: volume groups and arrays
+/// reach over several.
+///
+/// Gaps are nobody's: somebody's metadata may be anywhere in them, so they are saved whole without asking whether they
+/// resemble a file system.
+///
+/// # Errors
+/// Those of `visit` only.
+pub fn survey_disks(
+    sources: &[Source<'_>],
+    layouts: &[Layout],
+    visit: &mut dyn FnMut(Surveying<'_>) -> Result<()>,
+) -> Result<Vec<Vec<Survey>>> {
+    let pairs = || sources.iter().zip(layouts);
+    let fixed: Vec<Vec<Option<Survey>>> = pairs()
+        .map(|(source, layout)| layout.regions.iter().map(|region| survey_by_disk(source, region)).collect())
+        .collect();
+    let mut windows = Vec::new();
+    for ((source, layout), fixed) in pairs().zip(&fixed) {
+        let open = layout.regions.iter().zip(fixed).filter(|(_, fixed)| fixed.is_none());
+        windows.extend(open.map(|(region, _)| Window::new(source.disk, region.extent)));
+    }
+    let regions: Vec<&dyn block::ReadAt> = windows.iter().map(|window| window as &dyn block::ReadAt).collect();
+    let mut stacks = Stacks::find(&regions);
+    let mut numbers = 0..regions.len();
+    let mut surveys = Vec::new();
+    for ((disk, layout), fixed) in pairs().zip(fixed) {
+        let mut of_disk = Vec::new();
+        for (region, fixed) in layout.regions.iter().zip(fixed) {
+            visit(Surveying::Region { disk, region })?;
+            of_disk.push(match fixed {
+                Some(survey) => survey,
+                None => stacks.survey(numbers.next().unwrap_or(usize::MAX)),
+            });
+        }
+        visit(Surveying::Done { disk })?;
+        surveys.push(of_disk);
+    }
+    Ok(surveys)
+}
+
+/// What the disk as a whole says about a region; `None` where it is to be looked at.
+fn survey_by_disk(source: &Source<'_>, region: &Region) -> Option<Survey> {
     match region.kind {
-        RegionKind::Gap => filesystem::outside_partitions(),
-        RegionKind::Partition | RegionKind::WholeDisk => filesystem::survey_of_raid_disk(source.disk)
+        RegionKind::Gap => Some(filesystem::outside_partitions()),
+        RegionKind::WholeDisk => filesystem::survey_of_raid_disk(source.disk),
+        RegionKind::Partition => filesystem::survey_of_raid_disk(source.disk)
             .or_else(|| filesystem::survey_of_partition_type(&region.partition.as_ref()?.type_id))
-            .unwrap_or_else(|| survey(&Window::new(source.disk, region.extent))),
+            .or_else(|| filesystem::survey_of_array_disk(source.disk)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Words for disks, regions, reasons and findings that several commands print.
 
 use cluster::drbd::Version;
-use image::{CoverageMethod, DiskRecord, RegionRecord};
+use image::{CoverageMethod, DiskRecord, LayerRecord, RegionRecord, VolumeRecord};
 use layout::{Change, Layout, Region, RegionKind, TableKind};
 use rust_i18n::t;
 use serde_json::{Value, json};
@@ -63,6 +63,37 @@ pub fn file_system(kind: &str, label: Option<&str>, uuid: Option<&str>) -> Strin
     let label = label.map(|label| format!(" \"{label}\"")).unwrap_or_default();
     let uuid = uuid.map(|uuid| format!(" {uuid}")).unwrap_or_default();
     format!("{kind}{label}{uuid}")
+}
+
+/// Storage software on a region, one line for each layer and for each volume in it.
+pub fn layers(region: &str, layers: &[LayerRecord]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for layer in layers {
+        let words = [Some(translated("layer", &layer.kind)), layer.name.clone(), layer.uuid.clone()];
+        let words: Vec<_> = words.into_iter().flatten().collect();
+        let detail = if layer.detail.is_empty() { String::new() } else { format!(": {}", layer.detail) };
+        lines.push(format!("{region}: {}{detail}", words.join(" ")));
+        lines.extend(layer.volumes.iter().map(|volume| format!("  {}", self::volume(volume))));
+    }
+    lines
+}
+
+/// A volume: its name, how it is kept, its size, what is in it, and how it is saved.
+fn volume(volume: &VolumeRecord) -> String {
+    let name = volume.name.as_deref().or(volume.uuid.as_deref()).unwrap_or_default();
+    let mut parts = vec![format!("{name}: {} {}", volume.kind, bytes(volume.size))];
+    parts.extend(
+        volume
+            .file_system
+            .as_ref()
+            .map(|found| file_system(&found.kind, found.label.as_deref(), found.uuid.as_deref())),
+    );
+    parts.push(match &volume.reason {
+        None => t!("volume.used").into_owned(),
+        Some(reason) => t!("volume.whole", reason = self::reason(reason)).into_owned(),
+    });
+    let detail = volume.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
+    format!("{}{detail}", parts.join(", "))
 }
 
 /// How a region was saved and why: `used 1.5 GiB`, or `whole: not clean`.

@@ -7,7 +7,7 @@ use filesystem::{Coverage, Survey};
 use layout::Layout;
 use rust_i18n::t;
 use serde_json::{Value, json};
-use session::{Source, read_layout, survey_region};
+use session::{Source, layer_records, read_layout, survey_disks};
 
 use super::describe;
 use crate::arguments::General;
@@ -19,43 +19,70 @@ use crate::output::{bytes, document, line, table};
 pub fn run(paths: &[PathBuf], general: General) -> Result<u8, Failure> {
     let attached =
         if paths.is_empty() { device::attached() } else { paths.iter().map(|path| device::identify(path)).collect() };
-    let mut documents = Vec::new();
+    let mut opened = Vec::new();
     for disk in &attached {
-        let looked = match look(disk) {
-            Ok(looked) => looked,
+        match SourceDisk::look(&disk.path).map_err(Failure::from) {
             // One of all that are attached may be gone or unreadable; one that was named must be there.
-            Err(failure) if paths.is_empty() => {
-                documents.push(json!({ "path": disk.path, "error": failure.message }));
-                if !general.json {
-                    line(format!("{}: {}", disk.path.display(), failure.message));
-                }
-                continue;
-            }
-            Err(failure) => return Err(failure),
-        };
-        documents.push(looked.document(disk));
-        if !general.json {
-            looked.print(disk);
+            Err(failure) if !paths.is_empty() => return Err(failure),
+            outcome => opened.push(outcome),
         }
     }
+    let documents = show(&attached, &opened, paths.is_empty(), general)?;
     if general.json {
         document(&json!({ "disks": documents }));
     }
     Ok(DONE)
 }
 
+/// Looks at all disks together, as volume groups and arrays reach over several, and prints each, or why it can't be
+/// looked at.
+fn show(
+    attached: &[Attached],
+    opened: &[Result<SourceDisk, Failure>],
+    go_on: bool,
+    general: General,
+) -> Result<Vec<Value>, Failure> {
+    let mut problems: Vec<Option<String>> = Vec::new();
+    let (mut sources, mut layouts) = (Vec::new(), Vec::new());
+    for (disk, opened) in attached.iter().zip(opened) {
+        let source = opened.as_ref().map_err(|failure| failure.message.clone()).map(|opened| {
+            let name = names_of(std::slice::from_ref(&disk.path)).remove(0);
+            Source { name, identity: identity_of(disk), disk: opened }
+        });
+        let read = source.and_then(|source| match read_layout(&source).map_err(Failure::from) {
+            Ok(layout) => Ok(Ok((source, layout))),
+            Err(failure) if go_on => Err(failure.message),
+            Err(failure) => Ok(Err(failure)),
+        });
+        problems.push(match read {
+            Err(problem) => Some(problem),
+            Ok(outcome) => {
+                let (source, layout) = outcome?;
+                sources.push(source);
+                layouts.push(layout);
+                None
+            }
+        });
+    }
+    let surveys = survey_disks(&sources, &layouts, &mut |_| Ok(()))?;
+    let mut looked = layouts.into_iter().zip(surveys).map(|(layout, surveys)| Looked { layout, surveys });
+    let mut documents = Vec::new();
+    for (disk, problem) in attached.iter().zip(problems) {
+        match (problem, general.json) {
+            (Some(problem), true) => documents.push(json!({ "path": disk.path, "error": problem })),
+            (Some(problem), false) => line(format!("{}: {problem}", disk.path.display())),
+            (None, json) => {
+                let looked = looked.next().into_iter();
+                looked.for_each(|looked| if json { documents.push(looked.document(disk)) } else { looked.print(disk) });
+            }
+        }
+    }
+    Ok(documents)
+}
+
 struct Looked {
     layout: Layout,
     surveys: Vec<Survey>,
-}
-
-fn look(attached: &Attached) -> Result<Looked, Failure> {
-    let disk = SourceDisk::look(&attached.path)?;
-    let name = names_of(std::slice::from_ref(&attached.path)).remove(0);
-    let source = Source { name, identity: identity_of(attached), disk: &disk };
-    let layout = read_layout(&source)?;
-    let surveys = layout.regions.iter().map(|region| survey_region(&source, region)).collect();
-    Ok(Looked { layout, surveys })
 }
 
 impl Looked {
@@ -74,7 +101,7 @@ impl Looked {
                         "method": method, "reason": reason,
                         "bytes": survey.coverage.extents(region.extent.length()).total_bytes(),
                     },
-                    "notes": survey.notes,
+                    "notes": survey.notes, "layers": layer_records(survey),
                 })
             })
             .collect();
@@ -112,6 +139,7 @@ impl Looked {
             line(format!("  {row}"));
         }
         for (region, survey) in self.layout.regions.iter().zip(&self.surveys) {
+            describe::layers(&region.name, &layer_records(survey)).iter().for_each(|text| line(format!("  {text}")));
             for note in &survey.notes {
                 let text = describe::note(&describe::code_of(&note.code));
                 line(format!("  ! {}: {text}: {}", region.name, note.detail));

@@ -4,11 +4,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use device::SourceDisk;
+use filesystem::Survey;
 use image::{DiskIdentity, FileSystemRecord, IdentityFile, IdentityRecord};
 use layout::{Layout, Region, TableKind};
 use rust_i18n::t;
 use serde_json::json;
-use session::{Destination, IdentityPlan, Source, apply_identity, plan_identity, read_layout, survey_region};
+use session::{Destination, IdentityPlan, Source, apply_identity, plan_identity, read_layout, survey_disks};
 
 use super::describe;
 use crate::arguments::{ApplyIdentity, General, IdentityCommand};
@@ -37,17 +38,26 @@ fn look(paths: &[PathBuf]) -> Result<IdentityFile, Failure> {
     } else {
         paths.to_vec()
     };
-    let records = names_of(&named).into_iter().zip(&named).map(|(name, path)| record(name, path));
-    Ok(IdentityFile::new(machine::now(), machine::record(), records.collect::<Result<_, _>>()?))
+    let disks: Vec<SourceDisk> = named.iter().map(|path| SourceDisk::look(path)).collect::<Result<_, _>>()?;
+    let sources: Vec<Source<'_>> = names_of(&named)
+        .into_iter()
+        .zip(&named)
+        .zip(&disks)
+        .map(|((name, path), disk)| Source { name, identity: identity_of(&device::identify(path)), disk })
+        .collect();
+    let layouts: Vec<Layout> = sources.iter().map(read_layout).collect::<Result<_, _>>()?;
+    let surveys = survey_disks(&sources, &layouts, &mut |_| Ok(()))?;
+    let records = sources
+        .into_iter()
+        .zip(layouts)
+        .zip(surveys)
+        .map(|((source, layout), surveys)| record(source, layout, surveys));
+    Ok(IdentityFile::new(machine::now(), machine::record(), records.collect()))
 }
 
-fn record(name: String, path: &Path) -> Result<IdentityRecord, Failure> {
-    let disk = SourceDisk::look(path)?;
-    let identity = identity_of(&device::identify(path));
-    let source = Source { name: name.clone(), identity: identity.clone(), disk: &disk };
-    let layout = read_layout(&source)?;
-    let found = layout.regions.iter().filter_map(|region| {
-        let found = survey_region(&source, region).file_system?;
+fn record(source: Source<'_>, layout: Layout, surveys: Vec<Survey>) -> IdentityRecord {
+    let found = layout.regions.iter().zip(surveys).filter_map(|(region, survey)| {
+        let found = survey.file_system?;
         let record = FileSystemRecord {
             kind: found.kind,
             uuid: found.uuid,
@@ -58,7 +68,7 @@ fn record(name: String, path: &Path) -> Result<IdentityRecord, Failure> {
         Some((region.name.clone(), record))
     });
     let file_systems = found.collect();
-    Ok(IdentityRecord { name, identity, layout, file_systems })
+    IdentityRecord { name: source.name, identity: source.identity, layout, file_systems }
 }
 
 fn report(paths: &[PathBuf], general: General) -> Result<u8, Failure> {

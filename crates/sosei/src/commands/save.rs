@@ -95,6 +95,8 @@ fn print_plan(plan: &SavePlan) {
             .collect();
         table(&rows).iter().for_each(|row| error_line(format!("  {row}")));
         for (region, planned) in disk.layout.regions.iter().zip(&disk.regions) {
+            let layers = session::layer_records(&planned.survey);
+            describe::layers(&region.name, &layers).iter().for_each(|text| error_line(format!("  {text}")));
             for note in &planned.survey.notes {
                 let text = describe::note(&describe::code_of(&note.code));
                 error_line(format!("  ! {}: {text}: {}", region.name, note.detail));

@@ -83,6 +83,7 @@ fn print(manifest: &Manifest) {
             if let Some(detail) = &record.coverage.detail {
                 line(format!("  {}: {detail}", region.name));
             }
+            describe::layers(&region.name, &record.layers).iter().for_each(|text| line(format!("  {text}")));
             for note in &record.notes {
                 line(format!("  ! {}: {}: {}", region.name, describe::note(&note.code), note.detail));
             }
