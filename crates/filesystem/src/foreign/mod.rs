@@ -269,6 +269,7 @@ mod tests {
     fn what_lies_at_the_end_counts_only_alone() {
         let metadata = |disk: &MemoryDisk| {
             disk.write_at((5 << 20) - 4096 + 40, &[0xAB; 8]).unwrap();
+            disk.write_at((5 << 20) - 4096 + 56, &1_u32.to_be_bytes()).unwrap();
             disk.write_at((5 << 20) - 4096 + 60, &0x8374_026B_u32.to_be_bytes()).unwrap();
         };
         let disk = MemoryDisk::new(5 << 20);
