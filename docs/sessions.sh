@@ -65,6 +65,12 @@ for lang in en ja; do
                           show sosei --lang $lang compare usb node-a sdb.img
     truncate -s 96M large.img
     session "$s-larger";  show sosei --lang $lang restore --yes --grow last usb node-a large.img
+    truncate -s 0 copy.img; truncate -s 64M copy.img
+    session "$s-identity"; show sosei --lang $lang restore --yes --identity new usb node-a copy.img
+    rm -f names.json; cp --sparse=always copy.img other.img
+    session "$s-names";   show sosei --lang $lang identity report sda.img
+                          show sosei --lang $lang identity save names.json sda.img
+                          show sosei --lang $lang identity apply --yes names.json other.img
     truncate -s 64M empty.img
     session "$s-layout";  show sosei --lang $lang restore --yes --layout-only usb node-a empty.img
     truncate -s 16M small.img

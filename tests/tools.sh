@@ -3,9 +3,9 @@
 set -eu
 
 packages="
-  build-essential
-  attr bsdutils dosfstools drbd-utils e2fsprogs fdisk gdisk jq lvm2 mdadm mount mtools ntfs-3g partclone strace time util-linux xfsprogs zstd
-  python3 python3-zstandard
+  attr bsdutils btrfs-progs build-essential dosfstools drbd-utils e2fsprogs exfat-fuse exfatprogs f2fs-tools fdisk
+  gdisk grub-common jfsutils jq lvm2 makefs mdadm mount mtools nilfs-tools ntfs-3g partclone python3 python3-zstandard
+  reiserfsprogs strace time util-linux vmfs-tools xfsprogs xz-utils zstd
 "
 
 missing=""
@@ -13,8 +13,10 @@ for package in $packages; do
   dpkg-query --show --showformat='${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed ||
     missing="$missing $package"
 done
-[ -n "$missing" ] || exit 0
+if [ -n "$missing" ]; then
+  echo "installing:$missing"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+fi
 
-echo "installing:$missing"
-apt-get update -qq
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+"$(dirname "$0")/util_linux_samples.sh"

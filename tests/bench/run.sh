@@ -78,7 +78,7 @@ for round in $(seq "$rounds"); do
   rm -f to.img && truncate --size=10G to.img
   measure restoreback "$sosei restore repo3 one to.img --yes"
   rm -f to.img && truncate --size=10G to.img
-  measure write "dd if=root.img of=to.img bs=1M count=$(($(mib_of "$used"))) conv=notrunc,fsync status=none"
+  measure write "dd if=root.img of=to.img bs=1M count=$(($(mib_of "$used"))) oflag=direct conv=notrunc,fsync status=none"
 done
 
 say "second generation with 1 % changed, $rounds rounds"
@@ -120,7 +120,6 @@ Measured by \`make bench\` on $(date --utc +%Y-%m-%d), all rows in one run, comm
 Machine: $(nproc) cores ($(awk -F': ' '/model name/ { print $2; exit }' /proc/cpuinfo)), $(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo) of memory, Linux $(uname --kernel-release), $(. /etc/os-release && echo "$PRETTY_NAME").
 Sources are sparse files in the page cache; targets are on the same disk as the sources. partclone $(dpkg-query --show --showformat='${Version}' partclone), zstd $(zstd --version | grep --only-matching --extended-regexp '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1).
 The file system is ext4 of 10 GiB with $(mib_of "$used") MiB used: programs, libraries and texts of the machine.
-A ratio above 1 against a limit says that the limit is measured too slow (its program takes new memory for every frame; dd writes through the page cache), not that it was passed.
 Only ratios mean something elsewhere. A time of the program includes making everything stable on the target; that of partclone does not.
 
 ## Save

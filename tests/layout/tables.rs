@@ -454,7 +454,7 @@ fn a_disk_that_was_cut_keeps_what_is_left() {
 
 #[test]
 fn the_last_partition_grows_as_the_tools_accept_it() {
-    let grow = PlaceOptions { grow: Some(Grow::Last) };
+    let grow = PlaceOptions { grow: Some(Grow::Last), ..PlaceOptions::default() };
     let sample = Sample::gpt(SPARSE);
     let (_, restored) = sample.restore(100 * MIB, &grow);
     sgdisk_verifies(&restored.path);

@@ -7,8 +7,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tests::fill::content;
 use tests::program::{Finished, sosei};
-use tests::run;
 use tests::sample::{Content, MIB, SampleDisk, check, copy, files, read};
+use tests::{LoopDevice, run};
 
 /// A disk and a repository with its image `node`.
 struct Saved {
@@ -103,6 +103,67 @@ fn the_last_partition_grows_where_it_is_asked_to() {
     check_files(&larger, MIB, &saved.disk, "p1");
     let blocked = saved.restore(&larger, &["--grow", "p1", "--json"]).expect(4);
     assert_eq!(blocked.code(), "no-place");
+}
+
+/// The disk's and the partitions' ids in the order of the table, as blkid reads them.
+fn ids(disk: &Path) -> Vec<String> {
+    let text = run("sfdisk", ["--json", disk.to_str().unwrap()]);
+    let table: Value = serde_json::from_str(&text).unwrap();
+    let table = &table["partitiontable"];
+    let uuids = table["partitions"].as_array().unwrap().iter().map(|entry| entry["uuid"].clone());
+    std::iter::once(table["id"].clone()).chain(uuids).map(|id| id.as_str().unwrap_or_default().to_lowercase()).collect()
+}
+
+#[test]
+fn a_copy_with_a_new_identity_can_be_attached_beside_its_original() {
+    let saved = Saved::new(gpt(), &[]);
+    let original = LoopDevice::attach(&saved.disk.path, 512);
+    let copy = saved.disk.destination("copy.img", 32 * MIB);
+    assert_eq!(saved.restore(&copy, &["--json"]).expect(4).code(), "same-signature");
+    let restored = saved.restore(&copy, &["--identity", "new", "--json"]).expect(0).json();
+    check_gpt(&copy);
+    let (old, new) = (ids(original.path()), ids(&copy));
+    assert_eq!((old.len(), new.len()), (3, 3));
+    assert!(old.iter().all(|id| !new.contains(id)), "{old:?} {new:?}");
+    let renamed = restored["renamed"].as_array().unwrap();
+    for (name, (from, to)) in ["disk", "p1", "p4"].into_iter().zip(old.iter().zip(&new)) {
+        let told = json!({ "kind": "renamed", "name": name, "from": from, "to": to });
+        assert!(renamed.contains(&told), "{told} in {renamed:?}");
+    }
+    // Everything that is no id is what it was: entries, file systems, gaps.
+    let without_ids = |disk: &Path| {
+        let mut entries = entries(disk);
+        entries.as_array_mut().unwrap().iter_mut().for_each(|entry| entry["uuid"] = Value::Null);
+        entries
+    };
+    assert_eq!(without_ids(&copy), without_ids(&saved.disk.path));
+    check_files(&copy, MIB, &saved.disk, "p1");
+    assert!(read(&copy, 20 * MIB, 8 * MIB) == read(&saved.disk.path, 20 * MIB, 8 * MIB));
+    // The file system's own UUID is told, as it is the same on both.
+    let uuid = run("blkid", ["-p", "-O", "1048576", "-o", "value", "-s", "UUID", copy.to_str().unwrap()]);
+    assert_eq!(restored["kept_uuids"], json!([{ "region": "node:p1", "kind": "ext4", "uuid": uuid.trim() }]));
+    // Each copy is another one.
+    saved.restore(&copy, &["--identity", "new"]).expect(0);
+    assert!(ids(&copy).iter().all(|id| !new.contains(id) && !old.contains(id)));
+}
+
+#[test]
+fn a_new_mbr_signature_is_all_that_differs() {
+    let mut disk = SampleDisk::new("node.img", 16 * MIB);
+    disk.divide(512, "label: dos\nlabel-id: 0x5c0ffee5\nstart=1MiB, size=4MiB, type=83\nstart=6MiB, size=9MiB, type=5\nstart=7MiB, size=4MiB, type=83\n");
+    disk.add("p1", MIB, 4 * MIB, Content::Raw, 512);
+    let saved = Saved::new(disk, &[]);
+    let copy = saved.disk.destination("copy.img", 16 * MIB);
+    let restored = saved.restore(&copy, &["--identity", "new", "--layout-only"]).expect(0);
+    saved.restore(&copy, &["--identity", "new"]).expect(0);
+    let (old, new) = (read(&saved.disk.path, 0, 16 * MIB), read(&copy, 0, 16 * MIB));
+    let differing: Vec<_> = (0..old.len()).filter(|at| old[*at] != new[*at]).collect();
+    assert!(!differing.is_empty() && differing.iter().all(|at| (0x1B8..0x1BC).contains(at)), "{differing:?}");
+    let id = ids(&copy)[0].clone();
+    assert_ne!(id, "0x5c0ffee5");
+    assert!(restored.stdout.contains("5c0ffee5-05"), "PARTUUIDs are listed: {}", restored.stdout);
+    let regions = saved.restore(&copy, &["--identity", "new", "--region", "p1", "--json"]).expect(2);
+    assert_eq!(regions.code(), "identity-regions");
 }
 
 #[test]

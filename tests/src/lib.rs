@@ -4,8 +4,12 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
 
+pub mod blkid;
+pub mod btrfs;
+pub mod exfat;
 pub mod file_disk;
 pub mod fill;
+pub mod fixture;
 pub mod fuzz_bodies;
 pub mod fuzz_image;
 pub mod mount;

@@ -19,9 +19,27 @@ pub fn label_text(label: &[u8]) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
+/// A label of little-endian UTF-16 that ends at its first NUL or its last unit, without spaces at its end; `None` where
+/// nothing is left.
+pub fn utf16_label_text(label: &[u8]) -> Option<String> {
+    let (units, _) = label.as_chunks::<2>();
+    let units = units.iter().map(|unit| u16::from_le_bytes(*unit)).take_while(|unit| *unit != 0);
+    let text: String = char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+    let text = text.trim_end();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_of_utf_16() {
+        let bytes = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+        assert_eq!(utf16_label_text(&bytes("蘇生 💾 \0rest")), Some("蘇生 💾".to_owned()));
+        assert_eq!(utf16_label_text(&[0x00, 0xD8, b'a', 0]), Some("\u{FFFD}a".to_owned()));
+        assert_eq!(utf16_label_text(&bytes("  ")), None);
+    }
 
     #[test]
     fn labels_end_at_a_nul_or_at_their_last_byte() {

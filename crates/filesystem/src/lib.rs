@@ -10,16 +10,23 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
 
+mod bits;
+mod btrfs;
 mod crc32c;
 mod drbd;
 mod error;
+mod exfat;
 mod ext;
+mod f2fs;
 mod fat;
 mod foreign;
+mod hfsplus;
 mod identity;
+mod jfs;
 mod lvm;
 mod md;
 mod ntfs;
+mod reiserfs;
 mod stack;
 mod swap;
 mod used;
@@ -64,9 +71,9 @@ pub struct FileSystem {
     pub uuid: Option<String>,
     /// Volume label; `None` where it is empty.
     pub label: Option<String>,
-    /// The unit of allocation in bytes.
+    /// The unit of allocation in bytes; 0 where there is none, or it was not looked for.
     pub block_size: u32,
-    /// Bytes from the start of the region that the file system manages.
+    /// Bytes from the start of the region that the file system manages; of what is only recognised, all of it.
     pub size: u64,
 }
 
@@ -141,6 +148,12 @@ const ROWS: &[Row] = &[
     Row { recognise: ntfs::recognise, coverage: ntfs::coverage },
     Row { recognise: fat::recognise, coverage: fat::coverage },
     Row { recognise: xfs::recognise, coverage: xfs::coverage },
+    Row { recognise: hfsplus::recognise, coverage: hfsplus::coverage },
+    Row { recognise: jfs::recognise, coverage: jfs::coverage },
+    Row { recognise: reiserfs::recognise, coverage: reiserfs::coverage },
+    Row { recognise: btrfs::recognise, coverage: btrfs::coverage },
+    Row { recognise: exfat::recognise, coverage: exfat::coverage },
+    Row { recognise: f2fs::recognise, coverage: f2fs::coverage },
 ];
 
 /// Looks at a region and says which of its bytes must be saved. Never fails: what can't be
@@ -171,21 +184,29 @@ fn survey_file_system(region: &dyn ReadAt) -> Survey {
             Err(error) => return Survey::whole(None, error.into()),
         }
     }
-    let foreign = match foreign::signatures(region) {
+    let foreign = match foreign::signatures(region, !found.is_empty()) {
         Ok(foreign) => foreign,
         Err(error) => return Survey::whole(None, error.into()),
     };
     match (found.as_slice(), foreign.as_slice()) {
         ([], []) => Survey::whole(None, Reason::new(ReasonCode::Unrecognised, "no known file system")),
-        ([], foreign) => {
-            let detail = format!("signature of {}", foreign.join(" and "));
-            Survey::whole(None, Reason::new(ReasonCode::Unrecognised, &detail))
-        }
+        ([], [one]) => survey_foreign(one),
         ([(row, file_system)], []) => survey_row(region, row, file_system),
         (several, foreign) => {
             let known = several.iter().map(|(_, file_system)| file_system.kind.as_str());
-            let names: Vec<_> = known.chain(foreign.iter().copied()).collect();
+            let mut names: Vec<_> = known.chain(foreign.iter().map(|foreign| foreign.name)).collect();
+            names.dedup();
             Survey::whole(None, Reason::new(ReasonCode::Ambiguous, &format!("signatures of {}", names.join(" and "))))
+        }
+    }
+}
+
+fn survey_foreign(foreign: &foreign::Foreign) -> Survey {
+    match &foreign.file_system {
+        Some(file_system) => Survey::whole(Some(file_system), Reason::new(ReasonCode::Opaque, &foreign.reason())),
+        None => {
+            let detail = format!("signature of {}", foreign.name);
+            Survey::whole(None, Reason::new(ReasonCode::Unrecognised, &detail))
         }
     }
 }
@@ -234,7 +255,8 @@ fn signatures(region: &dyn ReadAt) -> Result<Vec<String>, Error> {
     for row in ROWS {
         found.extend((row.recognise)(region)?.map(|file_system| file_system.kind));
     }
-    found.extend(foreign::signatures(region)?.into_iter().map(str::to_owned));
+    let foreign = foreign::signatures(region, !found.is_empty())?;
+    found.extend(foreign.into_iter().map(|foreign| foreign.name.to_owned()));
     Ok(found)
 }
 
@@ -243,16 +265,29 @@ pub fn outside_partitions() -> Survey {
     Survey::whole(None, Reason::new(ReasonCode::OutsidePartitions, "no partition"))
 }
 
-/// The answer for a partition of `disk`, where the disk as a whole belongs to a firmware RAID: nobody can tell what
-/// of it is used. `None` where it does not.
+/// The answer for a partition of `disk`, where the disk as a whole belongs to a firmware RAID or to a group of dynamic
+/// disks: nobody can tell what of it is used. `None` where it does not.
 pub fn survey_of_raid_disk(disk: &dyn ReadAt) -> Option<Survey> {
-    match foreign::firmware_raid(disk) {
+    let group = match foreign::firmware_raid(disk) {
+        Ok(Some(name)) => Ok(Some(name.to_owned())),
+        Ok(None) => foreign::dynamic_disk(disk),
+        Err(error) => Err(error),
+    };
+    match group {
         Ok(None) => None,
         Ok(Some(name)) => {
             Some(Survey::whole(None, Reason::new(ReasonCode::Opaque, &format!("the disk is part of {name}"))))
         }
         Err(error) => Some(Survey::whole(None, error.into())),
     }
+}
+
+/// The answer for a partition whose type in the table (as the layout spells it) says that it holds a piece of something
+/// that spans disks: whatever it looks like, it is no file system of its own. `None` for all other types.
+pub fn survey_of_partition_type(type_id: &str) -> Option<Survey> {
+    let name = foreign::name_of_partition_type(type_id)?;
+    let detail = format!("the partition type says that it is {name}");
+    Some(Survey::whole(None, Reason::new(ReasonCode::Opaque, &detail)))
 }
 
 /// The answer for a partition of `disk`, where the disk as a whole is a member of an array of md, which has that table,

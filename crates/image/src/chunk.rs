@@ -166,7 +166,6 @@ fn check_of(header: &[u8], stored: &[u8]) -> [u8; 16] {
 pub struct Encoder {
     compressor: zstd::bulk::Compressor<'static>,
     level: i32,
-    scratch: Vec<u8>,
 }
 
 impl Encoder {
@@ -175,8 +174,7 @@ impl Encoder {
     /// # Errors
     /// Where zstd can't get memory.
     pub fn new(level: i32) -> std::io::Result<Self> {
-        let capacity = zstd::zstd_safe::compress_bound(usize::try_from(CHUNK_SIZE).unwrap_or(usize::MAX));
-        Ok(Self { compressor: zstd::bulk::Compressor::new(level)?, level, scratch: vec![0; capacity] })
+        Ok(Self { compressor: zstd::bulk::Compressor::new(level)?, level })
     }
 
     /// Uses another level from now on.
@@ -190,12 +188,22 @@ impl Encoder {
 
     /// Appends the record of `chunk` to `records` and returns its stored bytes. `id` must be [`ChunkId::of`] the chunk.
     pub fn encode(&mut self, id: ChunkId, chunk: &[u8], records: &mut Vec<u8>) -> u32 {
-        let compressed = self.compressor.compress_to_buffer(chunk, &mut self.scratch[..]).ok();
-        let frame = compressed.and_then(|length| self.scratch.get(..length)).filter(|frame| frame.len() < chunk.len());
-        let (encoding, stored) = match frame {
-            Some(frame) => (ZSTD, frame),
-            None => (STORED, chunk),
+        let start = records.len();
+        let frame_start = start.saturating_add(RECORD_HEADER_SIZE);
+        // The frame is made in its place: copying it there would cost as much as reading it twice.
+        records.reserve(RECORD_HEADER_SIZE.saturating_add(zstd::zstd_safe::compress_bound(chunk.len())));
+        records.resize(frame_start, 0);
+        let mut place = std::io::Cursor::new(&mut *records);
+        place.set_position(u64::try_from(frame_start).unwrap_or(u64::MAX));
+        let compressed = self.compressor.compress_to_buffer(chunk, &mut place).ok();
+        let encoding = if compressed.is_some_and(|length| length < chunk.len()) {
+            ZSTD
+        } else {
+            records.truncate(frame_start);
+            records.extend_from_slice(chunk);
+            STORED
         };
+        let stored = records.get(frame_start..).unwrap_or_default();
         let mut header = RawHeader {
             magic: MAGIC,
             encoding,
@@ -206,8 +214,9 @@ impl Encoder {
             check: [0; 16],
         };
         header.check = check_of(header.as_bytes().get(..CHECK_OFFSET).unwrap_or_default(), stored);
-        records.extend_from_slice(header.as_bytes());
-        records.extend_from_slice(stored);
+        if let Some(place) = records.get_mut(start..frame_start) {
+            place.copy_from_slice(header.as_bytes());
+        }
         header.stored_length.get()
     }
 }

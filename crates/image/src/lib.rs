@@ -14,9 +14,11 @@ mod chunk;
 mod error;
 mod grid;
 mod header;
+mod identity_file;
 mod index;
 mod manifest;
 mod map;
+mod map_table;
 mod memory;
 mod name;
 mod pack;
@@ -28,12 +30,14 @@ pub use chunk::{CHUNK_SIZE, ChunkId, Decoder, Encoder, Encoding, RECORD_HEADER_S
 pub use error::{Error, Result};
 pub use grid::{ChunkGrid, ChunkRange};
 pub use header::{FORMAT_VERSION, RepositoryHeader};
+pub use identity_file::{IdentityFile, IdentityRecord};
 pub use index::{ChunkIndex, Location, PackDamage};
 pub use manifest::{
     CoverageMethod, CoverageRecord, DiskIdentity, DiskRecord, FileSystemRecord, LayerRecord, Machine, Manifest,
     MapRecord, NetworkCard, NoteRecord, RegionRecord, Tool, Totals, VolumeRecord, is_plain,
 };
 pub use map::{ChunkContent, MapReader, MapSummary, MapWriter};
+pub use map_table::MapTable;
 pub use memory::MemoryStore;
 pub use name::{ImageName, NameError};
 pub use pack::{Pack, PackAssembler, PackEntry, PackId, SalvagedPack, salvage_pack};

@@ -54,6 +54,26 @@ pub enum ChunkContent {
     Stored(ChunkId),
 }
 
+/// What the chunks of a run are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RunKind {
+    /// All zeros.
+    Zero,
+    /// Stored; their ids follow.
+    Stored,
+}
+
+impl RunKind {
+    /// The kind with this number.
+    pub fn of(number: u32) -> Option<Self> {
+        match number {
+            ZERO => Some(Self::Zero),
+            STORED => Some(Self::Stored),
+            _ => None,
+        }
+    }
+}
+
 /// A finished map, as the manifest names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapSummary {
@@ -205,6 +225,23 @@ impl<'a> MapReader<'a> {
     /// The grid of the region.
     pub fn grid(&self) -> ChunkGrid {
         self.grid
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Where the runs begin.
+    pub(crate) fn runs_offset(&self) -> u64 {
+        self.runs_offset
+    }
+
+    pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        Ok(self.store.read_at(&self.path, offset, buffer)?)
     }
 
     /// Every saved chunk in ascending order: its number and what it holds. Ends with the first error.

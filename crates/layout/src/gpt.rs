@@ -299,3 +299,18 @@ pub(crate) fn guid(bytes: &[u8; 16]) -> String {
         u16::from_le_bytes([g, h])
     )
 }
+
+/// The bytes of a GUID that is spelled as [`guid`] does.
+pub(crate) fn parse_guid(text: &str) -> Option<[u8; 16]> {
+    let digits: String = text.split('-').collect();
+    if digits.len() != 32 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut bytes = u128::from_str_radix(&digits, 16).ok()?.to_be_bytes();
+    let [a, b, c, d, e, f, g, h, ..] = &mut bytes;
+    std::mem::swap(a, d);
+    std::mem::swap(b, c);
+    std::mem::swap(e, f);
+    std::mem::swap(g, h);
+    Some(bytes)
+}

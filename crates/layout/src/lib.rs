@@ -21,6 +21,6 @@ mod sectors;
 
 pub use error::Error;
 pub use identity::{Identity, IdentityKind, identities, shared_identities};
-pub use place::{Change, Destination, Grow, PlaceError, PlaceOptions, Placement, place};
+pub use place::{Change, Destination, Grow, NewIds, PlaceError, PlaceOptions, Placement, place};
 pub use read::read;
 pub use region::{Finding, FindingCode, Layout, Partition, Region, RegionKind, TableKind, TableRole, TableSectors};

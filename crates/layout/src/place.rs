@@ -8,6 +8,7 @@
 mod clear;
 mod gpt;
 mod mbr;
+mod new_ids;
 mod tables;
 
 use std::fmt;
@@ -15,7 +16,9 @@ use std::fmt;
 use block::{DiskExtent, Extents, InDisk, SectorSize};
 use serde::Serialize;
 
-use crate::{Layout, Region, RegionKind, TableKind, TableRole, TableSectors};
+pub use new_ids::NewIds;
+
+use crate::{Identity, Layout, Region, RegionKind, TableKind, TableRole, TableSectors, identities};
 
 /// A disk that an image is to be restored to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub struct Destination {
 pub struct PlaceOptions {
     /// The partition that gets the free space behind it.
     pub grow: Option<Grow>,
+    /// Other signatures and GUIDs; `None` where everything keeps its name.
+    pub new_ids: Option<NewIds>,
 }
 
 /// Which partition is to grow. Only its entry in the table does; its file system is not touched.
@@ -58,6 +63,8 @@ pub struct Placement {
     pub table: Vec<TableSectors>,
     /// How these sectors differ from those of the image.
     pub changes: Vec<Change>,
+    /// What the destination will be known by.
+    pub identities: Vec<Identity>,
 }
 
 /// A difference between the tables of the image and those that are written, for people.
@@ -88,6 +95,15 @@ pub enum Change {
         from: u64,
         /// Its last sector on the destination.
         to: u64,
+    },
+    /// A disk or a partition gets another signature or GUID.
+    Renamed {
+        /// `disk`, `p3`, or `LBA 0` for the signature of a protective MBR.
+        name: String,
+        /// Its signature, GUID or `PARTUUID` in the image, spelled as in the layout.
+        from: String,
+        /// The new one.
+        to: String,
     },
 }
 
@@ -171,14 +187,26 @@ pub fn place(image: &Layout, destination: &Destination, options: &PlaceOptions) 
             require(image.disk_size, destination)?;
             Tables::default()
         }
-        TableKind::Mbr => mbr::place(image, destination, grow)?,
-        TableKind::Gpt => gpt::place(image, destination, grow)?,
+        TableKind::Mbr => mbr::place(image, destination, grow, options.new_ids.as_ref())?,
+        TableKind::Gpt => gpt::place(image, destination, grow, options.new_ids.as_ref())?,
     };
     let (regions, cut) = place_regions(image, destination, &tables)?;
     // Written in this order, a restore that is interrupted leaves no disk that boots half of it.
     tables.sectors.sort_by_key(|table| (writing_rank(table.role), table.extent.start()));
     let clear = clear::plan(image, destination, &tables.sectors);
-    Ok(Placement { clear, regions, cut, table: tables.sectors, changes: tables.changes })
+    let identities = renamed(identities(image), &tables.changes);
+    Ok(Placement { clear, regions, cut, table: tables.sectors, changes: tables.changes, identities })
+}
+
+fn renamed(mut identities: Vec<Identity>, changes: &[Change]) -> Vec<Identity> {
+    for identity in &mut identities {
+        let new = changes.iter().find_map(|change| match change {
+            Change::Renamed { from, to, .. } if *from == identity.value => Some(to.clone()),
+            _ => None,
+        });
+        identity.value = new.unwrap_or_else(|| std::mem::take(&mut identity.value));
+    }
+    identities
 }
 
 fn writing_rank(role: TableRole) -> u8 {
@@ -279,6 +307,7 @@ impl fmt::Display for Change {
             Self::Field { role, field, from, to } => write!(f, "{role}: {field} {from} -> {to}"),
             Self::Rebuilt { role } => write!(f, "{role}: made anew from the valid copy"),
             Self::Grown { name, from, to } => write!(f, "{name}: last sector {from} -> {to}"),
+            Self::Renamed { name, from, to } => write!(f, "{name}: {from} -> {to}"),
         }
     }
 }

@@ -111,9 +111,64 @@ pub enum Refusal {
         /// Bytes of the destination.
         available: u64,
     },
+    /// Half of a mirror, and nobody said whether its peer lived on.
+    #[error("{regions}: half of a mirror, and it is not said whether another node has newer data")]
+    ScopeMissing {
+        /// The regions with the metadata, as `sda:p1`.
+        regions: String,
+    },
+    /// All nodes are to be restored from an image that belongs to no set.
+    #[error("the image {image} belongs to no set")]
+    NotInSet {
+        /// The image.
+        image: String,
+    },
+    /// No image of the set holds the other half.
+    #[error("{region}: no image of the set {set} holds the other half of the mirror")]
+    SetIncomplete {
+        /// The region with the metadata, as `sda:p1`.
+        region: String,
+        /// The set.
+        set: String,
+    },
+    /// The images of the set were not saved while the cluster was stopped.
+    #[error("{region}: {other}, of the same set {set}, has another generation of the data")]
+    SetDiffers {
+        /// The region with the metadata, as `sda:p1`.
+        region: String,
+        /// The set.
+        set: String,
+        /// Image, disk and region of the other half.
+        other: String,
+        /// Whether the other half is the older one.
+        own_is_newer: bool,
+    },
+    /// The mirror looks for its metadata at the end of the region, which would be elsewhere.
+    #[error("{region}: metadata of a mirror lie at its end, and the destination ends elsewhere")]
+    MirrorEndMoves {
+        /// The region, as `sda:p1`.
+        region: String,
+    },
+    /// A disk that is not divided as the one whose names it is to get.
+    #[error("{disk}: {detail}")]
+    OtherLayout {
+        /// The destination, as the operator calls it.
+        disk: String,
+        /// What differs.
+        detail: String,
+    },
+    /// Data of a mirror without its metadata.
+    #[error("{region} holds data of a mirror whose metadata, in {metadata}, would not be restored with it")]
+    MirrorMetadataLeft {
+        /// The region of the data, as `sda:p1`.
+        region: String,
+        /// The region of the metadata.
+        metadata: String,
+    },
 }
 
 /// What is wrong with a request.
+
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// No such image.
@@ -156,6 +211,9 @@ pub enum RequestError {
     /// A name that can't be that of a disk in an image.
     #[error("{0:?} can't be the name of a disk: use letters, digits, _ and -")]
     DiskName(String),
+    /// New names for disks whose tables are not written.
+    #[error("signatures and GUIDs are in the partition table, which is not written where regions are restored alone")]
+    NewIdsWithoutTable,
     /// Disks that are not those, or not of the size, that a plan was made of.
     #[error("the plan was made of other disks")]
     OtherDisks,

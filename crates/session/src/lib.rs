@@ -7,6 +7,7 @@
 
 mod compare;
 mod error;
+mod identity;
 mod load;
 mod log;
 mod pieces;
@@ -15,20 +16,25 @@ mod repository;
 mod restore;
 mod save;
 mod selection;
+mod set;
 mod source;
 mod verify;
+mod view;
 
+pub use cluster::Scope;
 pub use compare::{Comparison, Difference, compare};
 pub use error::{Error, Refusal, RequestError, Result};
+pub use identity::{IdentityPlan, apply_identity, plan_identity};
 pub use progress::{Cancel, Event, Observer, Phase};
 pub use repository::{Listed, list_images, open_repository, read_manifest};
 pub use restore::{
-    Assignment, Destination, Interrupted, PlannedDestination, PlannedRestore, RegionChoice, RestorePlan, RestoreReport,
-    RestoreRequest, WritableDisk, plan_restore, restore,
+    Assignment, Destination, Interrupted, MirrorHalf, PlannedDestination, PlannedRestore, RegionChoice, RestorePlan,
+    RestoreReport, RestoreRequest, WritableDisk, plan_restore, restore,
 };
 pub use save::{
     Level, PlannedDisk, PlannedRegion, SavePlan, SaveRequest, SaveSettings, Surveying, layer_records, plan_save,
     read_layout, save, survey_disks,
 };
+pub use set::{SetImage, SetProblem, SetReport, read_set};
 pub use source::Source;
 pub use verify::{DamagedPack, DamagedRegion, ImageHealth, Verification, VerifyRequest, verify};

@@ -5,10 +5,12 @@
 //! chunk of each region is written; the tables are written, LBA 0 last. Whenever it ends in
 //! between, no table is valid.
 
+mod mirror;
 pub(crate) mod plan;
 mod stale;
 mod write;
 
+pub use mirror::{MirrorHalf, half_of_region};
 pub use plan::{
     Assignment, Destination, PlannedDestination, PlannedRestore, RegionChoice, RestorePlan, RestoreRequest,
     WritableDisk, plan_restore,

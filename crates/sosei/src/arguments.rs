@@ -65,6 +65,12 @@ pub enum Command {
     Save(Save),
     /// Overwrite disks with an image
     Restore(Restore),
+    /// Signatures and GUIDs alone, without data
+    Identity {
+        /// What to do with them
+        #[command(subcommand)]
+        command: IdentityCommand,
+    },
     /// List the images of a repository
     Images {
         /// Where the repository is
@@ -76,6 +82,12 @@ pub enum Command {
         target: String,
         /// The image
         image: ImageName,
+    },
+    /// The images of all nodes of a cluster that belong together
+    Set {
+        /// What to do with the set
+        #[command(subcommand)]
+        command: SetCommand,
     },
     /// Read and check every chunk
     Verify {
@@ -96,6 +108,62 @@ pub enum Command {
         /// Disks, each with its name in the image before it where that is not clear
         #[arg(value_name = "[SOURCE=]DISK", required = true)]
         disks: Vec<String>,
+    },
+}
+
+/// What can be done with identities.
+#[derive(Debug, Subcommand)]
+pub enum IdentityCommand {
+    /// Print what disks and partitions are known by, in the sections of dumpcfg
+    Report {
+        /// Disks; all that are attached where none is named
+        #[arg(value_name = "DISK")]
+        disks: Vec<PathBuf>,
+    },
+    /// Write it to a new file
+    Save {
+        /// The file
+        file: PathBuf,
+        /// Disks; all that are attached where none is named
+        #[arg(value_name = "DISK")]
+        disks: Vec<PathBuf>,
+    },
+    /// Give replaced disks, partitioned as before, the signatures and GUIDs of a file
+    Apply(ApplyIdentity),
+}
+
+/// Giving a disk the names of the one before it.
+#[derive(Debug, Args)]
+pub struct ApplyIdentity {
+    /// The file that `identity save` wrote
+    pub file: PathBuf,
+    /// Disks to change, each with its name in the file before it where that is not clear
+    #[arg(value_name = "[SOURCE=]DISK", required = true)]
+    pub disks: Vec<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Change the disk although it looks shared or its signature exists twice then: its WWN, serial number or path
+    #[arg(long, value_name = "ID")]
+    pub confirm: Vec<String>,
+}
+
+/// What can be done with a set.
+#[derive(Debug, Subcommand)]
+pub enum SetCommand {
+    /// List its images, with the mirrors that they hold
+    Show {
+        /// Where the repository is
+        target: String,
+        /// The set, as it was named when the images were saved
+        set: ImageName,
+    },
+    /// Check that the images were saved with the cluster stopped and belong together
+    Verify {
+        /// Where the repository is
+        target: String,
+        /// The set
+        set: ImageName,
     },
 }
 
@@ -142,6 +210,12 @@ pub struct Restore {
     /// Give a partition the additional space of a larger disk: last, or the name of a region
     #[arg(long, value_name = "last|REGION")]
     pub grow: Option<String>,
+    /// For a node of a cluster: whether another node has newer data; asked where it matters and nothing is said
+    #[arg(long, value_enum, value_name = "one-node|all-nodes")]
+    pub scope: Option<ScopeChoice>,
+    /// keep: the disk is the one that was saved; new: it gets new signatures and GUIDs, to live beside its original
+    #[arg(long, value_enum, default_value = "keep", value_name = "keep|new")]
+    pub identity: IdentityChoice,
     /// Read and check every chunk of the image before a disk is cleared
     #[arg(long)]
     pub verify_first: bool,
@@ -154,6 +228,33 @@ pub struct Restore {
     /// Overwrite although the disk looks shared or its signature exists twice then: its WWN, serial number or path
     #[arg(long, value_name = "ID")]
     pub confirm: Vec<String>,
+}
+
+/// Which nodes of a cluster come back from images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ScopeChoice {
+    /// This one only: another node is running, or kept, with newer data.
+    OneNode,
+    /// All of them, from images of one set.
+    AllNodes,
+}
+
+impl From<ScopeChoice> for session::Scope {
+    fn from(choice: ScopeChoice) -> Self {
+        match choice {
+            ScopeChoice::OneNode => Self::OneNode,
+            ScopeChoice::AllNodes => Self::AllNodes,
+        }
+    }
+}
+
+/// Which signatures and GUIDs a restored disk has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IdentityChoice {
+    /// Those of the disk that was saved.
+    Keep,
+    /// New ones.
+    New,
 }
 
 fn parse_level(text: &str) -> Result<Level, String> {

@@ -3,9 +3,11 @@
 mod compare;
 mod describe;
 mod disks;
+mod identity;
 mod images;
 mod restore;
 mod save;
+mod set;
 mod show;
 mod verify;
 
@@ -19,8 +21,10 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
         Command::Disks { disks } => disks::run(&disks, general),
         Command::Save(save) => save::run(&save, general),
         Command::Restore(restore) => restore::run(&restore, general),
+        Command::Identity { command } => identity::run(&command, general),
         Command::Images { target } => images::run(&target, general),
         Command::Show { target, image } => show::run(&target, &image, general),
+        Command::Set { command } => set::run(&command, general),
         Command::Verify { target, image, quick } => verify::run(&target, image, quick, general),
         Command::Compare { target, image, disks } => compare::run(&target, &image, &disks, general),
     }

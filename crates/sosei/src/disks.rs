@@ -65,15 +65,20 @@ pub fn refuse_twice<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Result<(), 
     Ok(())
 }
 
+/// The disks of an image, for [`assign`].
+pub fn disks_of(manifest: &Manifest) -> Vec<(&str, &DiskIdentity)> {
+    manifest.disks.iter().map(|disk| (disk.name.as_str(), &disk.identity)).collect()
+}
+
 /// Which disk of an image an argument `[SOURCE=]DISK` means, and the path of the disk.
 ///
 /// Without `SOURCE=`, a single disk of an image goes to the single disk that is named; among several,
 /// only a disk that is the very same (by WWN or serial number) is taken without asking: an order or a
 /// name like `sda` says nothing about which disk it is.
-pub fn assign(manifest: &Manifest, arguments: &[String]) -> Result<Vec<(String, PathBuf)>, Failure> {
+pub fn assign(known: &[(&str, &DiskIdentity)], arguments: &[String]) -> Result<Vec<(String, PathBuf)>, Failure> {
     let mut assigned: Vec<(String, PathBuf)> = Vec::new();
     for argument in arguments {
-        let named = argument.split_once('=').filter(|(name, _)| manifest.disk(name).is_some());
+        let named = argument.split_once('=').filter(|(name, _)| known.iter().any(|(known, _)| known == name));
         if let Some((name, path)) = named
             && Path::new(argument).exists()
         {
@@ -83,7 +88,7 @@ pub fn assign(manifest: &Manifest, arguments: &[String]) -> Result<Vec<(String, 
         }
         let (name, path) = match named {
             Some((name, path)) => (name.to_owned(), PathBuf::from(path)),
-            None => (find_disk(manifest, arguments, argument)?, PathBuf::from(argument)),
+            None => (find_disk(known, arguments, argument)?, PathBuf::from(argument)),
         };
         if assigned.iter().any(|(other, _)| *other == name) {
             return Err(Failure::usage("disk-twice", &t!("failure.disk_twice", disk = name)));
@@ -94,20 +99,20 @@ pub fn assign(manifest: &Manifest, arguments: &[String]) -> Result<Vec<(String, 
     Ok(assigned)
 }
 
-fn find_disk(manifest: &Manifest, arguments: &[String], path: &str) -> Result<String, Failure> {
-    if let ([disk], [_]) = (manifest.disks.as_slice(), arguments) {
-        return Ok(disk.name.clone());
+fn find_disk(known: &[(&str, &DiskIdentity)], arguments: &[String], path: &str) -> Result<String, Failure> {
+    if let ([(name, _)], [_]) = (known, arguments) {
+        return Ok((*name).to_owned());
     }
     let present = device::identify(Path::new(path));
     let same = |saved: &DiskIdentity| {
         let equal = |a: &Option<String>, b: &Option<String>| a.is_some() && a == b;
         equal(&saved.wwn, &present.wwn) || equal(&saved.serial, &present.serial)
     };
-    let mut found = manifest.disks.iter().filter(|disk| same(&disk.identity));
+    let mut found = known.iter().filter(|(_, identity)| same(identity));
     match (found.next(), found.next()) {
-        (Some(disk), None) => Ok(disk.name.clone()),
+        (Some((name, _)), None) => Ok((*name).to_owned()),
         _ => {
-            let known: Vec<_> = manifest.disks.iter().map(|disk| format!("{}={path}", disk.name)).collect();
+            let known: Vec<_> = known.iter().map(|(name, _)| format!("{name}={path}")).collect();
             let known = known.join(", ");
             Err(Failure::usage("disk-unclear", &t!("failure.disk_unclear", disk = path, known = known)))
         }

@@ -59,6 +59,40 @@ impl Failure {
         Self::new(FAILED, "target-absent", &message, &t!("state.nothing"), &t!("next.target"))
     }
 
+    /// A set without images.
+    pub fn no_set(target: &str, set: &str) -> Self {
+        let message = t!("set.none", target = target, set = set);
+        Self::new(FAILED, "no-set", &message, &t!("state.nothing"), &t!("next.images"))
+    }
+
+    /// A file of this machine that can't be read or written.
+    pub fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
+        let file = path.display().to_string();
+        if error.kind() == std::io::ErrorKind::AlreadyExists {
+            let message = t!("failure.file_exists", file = file);
+            return Self::new(REFUSED, "file-exists", &message, &t!("state.nothing"), &t!("next.other_file"));
+        }
+        let message = t!("failure.file", file = file, error = error);
+        Self::new(FAILED, "file-failed", &message, &t!("state.nothing"), &t!("next.file"))
+    }
+
+    /// A file of this machine with a wrong byte.
+    pub fn damaged_file(path: &std::path::Path, details: &str) -> Self {
+        let message = t!("failure.file_damaged", file = path.display(), details = details);
+        Self::new(DAMAGED, "damaged", &message, &t!("state.nothing"), &t!("next.other_copy"))
+    }
+
+    /// Names of a disk that could not be written to the end.
+    pub fn of_identity(error: Error) -> Self {
+        let changed = matches!(error, Error::Destination { .. } | Error::ReadBack { .. });
+        let mut failure = Self::from(error);
+        if changed {
+            failure.state = t!("state.identity").into_owned();
+            failure.next = t!("next.identity_again").into_owned();
+        }
+        failure
+    }
+
     fn new(status: u8, code: &str, message: &str, state: &str, next: &str) -> Self {
         Self { status, code: code.into(), message: message.into(), state: state.into(), next: next.into() }
     }
@@ -132,7 +166,7 @@ impl From<Error> for Failure {
         let make = |status: u8, code: &str, message: &str, next: &str| Self::new(status, code, message, &nothing, next);
         match &error {
             Error::Cancelled => make(CANCELLED, "cancelled", &t!("failure.cancelled"), &t!("next.cancelled")),
-            Error::Refused(refusal) => Self::from_refusal(refusal, &details),
+            Error::Refused(refusal) => Self::from_refusal(refusal),
             Error::Request(request) => Self::from_request(request),
             Error::Repository(image::Error::Store(store)) => Self::from_store(store),
             Error::Repository(image::Error::Unsupported { .. }) => {
@@ -160,8 +194,11 @@ impl From<Error> for Failure {
     }
 }
 
+/// Code, message, and what to do next.
+type Words = (&'static str, std::borrow::Cow<'static, str>, std::borrow::Cow<'static, str>);
+
 impl Failure {
-    fn from_refusal(refusal: &Refusal, details: &str) -> Self {
+    fn from_refusal(refusal: &Refusal) -> Self {
         let (code, message, next) = match refusal {
             Refusal::ImageExists(image) => {
                 ("image-exists", t!("failure.image_exists", image = image), t!("next.other_name"))
@@ -175,15 +212,45 @@ impl Failure {
                 let message = t!("failure.region_too_small", region = region, needed = needed, available = available);
                 ("region-too-small", message, t!("next.larger"))
             }
+            Refusal::OtherLayout { disk, detail } => {
+                let message = t!("failure.other_layout", disk = disk, details = detail);
+                ("other-layout", message, t!("next.other_layout"))
+            }
+            mirror => Self::from_mirror_refusal(mirror),
         };
-        let _ = details;
         Self::new(REFUSED, code, &message, &t!("state.nothing"), &next)
     }
 
-    fn from_place_error(
-        disk: &str,
-        error: &layout::PlaceError,
-    ) -> (&'static str, std::borrow::Cow<'static, str>, std::borrow::Cow<'static, str>) {
+    /// Refusals that keep a stale half of a mirror from winning.
+    fn from_mirror_refusal(refusal: &Refusal) -> Words {
+        match refusal {
+            Refusal::ScopeMissing { regions } => {
+                ("scope-missing", t!("failure.scope_missing", regions = regions), t!("next.scope"))
+            }
+            Refusal::NotInSet { image } => ("not-in-set", t!("failure.not_in_set", image = image), t!("next.one_node")),
+            Refusal::SetIncomplete { region, set } => {
+                ("set-incomplete", t!("failure.set_incomplete", region = region, set = set), t!("next.one_node"))
+            }
+            Refusal::SetDiffers { region, set, other, own_is_newer } => {
+                let (message, next) = if *own_is_newer {
+                    (t!("failure.set_own_newer", region = region, set = set, other = other), t!("next.own_newer"))
+                } else {
+                    (t!("failure.set_own_older", region = region, set = set, other = other), t!("next.one_node"))
+                };
+                ("set-differs", message, next)
+            }
+            Refusal::MirrorEndMoves { region } => {
+                ("mirror-end", t!("failure.mirror_end", region = region), t!("next.mirror_end"))
+            }
+            Refusal::MirrorMetadataLeft { region, metadata } => {
+                let message = t!("failure.mirror_metadata", region = region, metadata = metadata);
+                ("mirror-metadata", message, t!("next.mirror_metadata", metadata = metadata))
+            }
+            other => ("refused", other.to_string().into(), t!("next.refused")),
+        }
+    }
+
+    fn from_place_error(disk: &str, error: &layout::PlaceError) -> Words {
         use layout::PlaceError;
         match error {
             PlaceError::TooSmall { needed, available } => {
@@ -228,6 +295,7 @@ impl Failure {
                 Self::usage("region-twice", &t!("failure.region_twice", region = name))
             }
             RequestError::DiskName(name) => Self::usage("disk-name", &t!("failure.disk_name", disk = name)),
+            RequestError::NewIdsWithoutTable => Self::usage("identity-regions", &t!("failure.identity_regions")),
             RequestError::OtherDisks => {
                 Self::new(FAILED, "other-disks", &t!("failure.other_disks"), &t!("state.nothing"), &t!("next.disks"))
             }

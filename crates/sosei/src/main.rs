@@ -7,9 +7,11 @@
 
 mod arguments;
 mod commands;
+mod confirm;
 mod disks;
 mod failure;
 mod language;
+mod machine;
 mod output;
 mod progress;
 mod safety;

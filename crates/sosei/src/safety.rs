@@ -32,6 +32,19 @@ pub fn refuse_file_with_other_names(disk: &Path, confirmed: &[String]) -> Result
     Ok(())
 }
 
+/// Refuses a disk that another machine may use too, unless an operator has named it, knowing that.
+pub fn refuse_shared(path: &Path, attached: &[Attached], confirmed: &[String]) -> Result<(), Failure> {
+    let disk = device::identify(path);
+    match looks_shared(&disk, attached) {
+        Some(evidence) if !is_confirmed(&disk, confirmed) => {
+            let id = disk.wwn.or(disk.serial).unwrap_or_else(|| path.display().to_string());
+            let message = t!("failure.shared", disk = path.display(), evidence = evidence, id = id);
+            Err(Failure::refused("shared-disk", &message))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Why a disk may be used by another machine too; `None` where nothing says so.
 pub fn looks_shared(disk: &Attached, attached: &[Attached]) -> Option<String> {
     if let Some(transport @ ("fc" | "iscsi" | "tcp" | "rdma" | "multipath")) = disk.transport.as_deref() {
@@ -51,9 +64,26 @@ pub fn is_confirmed(disk: &Attached, confirmed: &[String]) -> bool {
     ids.into_iter().flatten().any(|id| confirmed.contains(id))
 }
 
-/// The other attached disks that carry an identity of `layout` already: the machine would have two of the same.
-pub fn disks_with_same_identity(
-    layout: &layout::Layout,
+/// Refuses two disks with one signature or GUID on one machine: which of them boots or joins a volume is chance.
+pub fn refuse_collision(
+    identities: &[layout::Identity],
+    destinations: &[PathBuf],
+    attached: &[Attached],
+    confirmed: &[String],
+) -> Result<(), Failure> {
+    let found = disks_with_same_identity(identities, destinations, attached);
+    match found.iter().find(|(_, path)| !confirmed.contains(&path.display().to_string())) {
+        Some((id, other)) => {
+            let message = t!("failure.same_signature", disk = other.display(), id = id);
+            Err(Failure::refused("same-signature", &message))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The other attached disks that carry one of these identities already: the machine would have two of the same.
+fn disks_with_same_identity(
+    identities: &[layout::Identity],
     destinations: &[PathBuf],
     attached: &[Attached],
 ) -> Vec<(String, PathBuf)> {
@@ -64,8 +94,8 @@ pub fn disks_with_same_identity(
         // A disk that can't be read can't be compared; it is not touched either.
         let Ok(open) = device::SourceDisk::look(&disk.path) else { continue };
         let Ok(present) = layout::read(&open) else { continue };
-        let shared = layout::shared_identities(layout, &present);
-        found.extend(shared.into_iter().map(|identity| (identity.value, disk.path.clone())));
+        let shared = layout::identities(&present).into_iter().filter(|identity| identities.contains(identity));
+        found.extend(shared.map(|identity| (identity.value, disk.path.clone())));
     }
     found
 }

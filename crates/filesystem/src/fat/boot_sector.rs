@@ -139,8 +139,6 @@ pub struct BootSector {
     pub active_table: Option<u8>,
     /// Serial number; `None` where the boot sector has none.
     pub serial: Option<u32>,
-    /// Label in the boot sector, as it stands there.
-    pub label: Option<[u8; 11]>,
     /// Whether Linux had it mounted for writing and did not unmount it.
     pub marked_dirty: bool,
     /// The media byte.
@@ -229,7 +227,6 @@ impl BootSector {
             root_cluster: is_32.then(|| extension.root_clus.get()),
             active_table: active_table.filter(|_| mirroring_off),
             serial: (is_32 || has_serial).then(|| identity.vol_id.get()),
-            label: (identity.boot_sig == 0x29).then_some(identity.vol_lab),
             marked_dirty: has_serial && identity.state & 1 != 0,
             media: raw.media,
         })
@@ -325,7 +322,7 @@ pub mod tests {
         assert_eq!((boot.tables_start, boot.table_size), (2048, 10_240));
         assert_eq!(boot.root_directory, RegionExtent::between(2048 + 20_480, 2048 + 20_480 + 16_384));
         assert_eq!(boot.cluster_extent(4999, 1).end() + 3 * 512, boot.size);
-        assert_eq!((boot.serial, boot.label), (Some(0x1234_ABCD), Some(*b"BOOT LABEL ")));
+        assert_eq!(boot.serial, Some(0x1234_ABCD));
     }
 
     #[test]

@@ -12,7 +12,6 @@ use crate::fat::table::entry_at;
 
 /// Clusters of a root directory that are searched for a label, as `blkid` does.
 const CLUSTERS_LIMIT: u32 = 100;
-const NO_NAME: &[u8; 11] = b"NO NAME    ";
 const IS_LABEL: u8 = 0x08;
 const IS_DIRECTORY: u8 = 0x10;
 const IS_LONG_NAME: u8 = 0x0F;
@@ -42,7 +41,8 @@ enum Search {
     EndOfDirectory,
 }
 
-/// The label: from the root directory, else from the boot sector; `None` where there is none.
+/// The label in the root directory; `None` where there is none. The boot sector has one too, which nothing but mkfs
+/// and some tools keep up to date, so blkid prints it by another name.
 pub fn label(region: &dyn ReadAt, boot: &BootSector) -> Result<Option<String>, Error> {
     let found = match boot.root_cluster {
         None => search_extent(region, boot.root_directory.start(), boot.root_directory.length())?,
@@ -50,7 +50,7 @@ pub fn label(region: &dyn ReadAt, boot: &BootSector) -> Result<Option<String>, E
     };
     let label = match found {
         Search::Found(label) => Some(label),
-        _ => boot.label.filter(|label| label != NO_NAME),
+        _ => None,
     };
     let label = label.map(|label| String::from_utf8_lossy(&label).trim_end().to_owned());
     Ok(label.filter(|label| !label.is_empty()))

@@ -1,5 +1,5 @@
 //! A GPT on a disk of another size: the backup moves to the new end, and the fields that say so follow.
-//! Disk GUID, entries, their order and their slots stay.
+//! Disk GUID, entries, their order and their slots stay, unless the disk is to get new names.
 //!
 //! Source: UEFI Specification 2.10, 5.3.2 "GPT Header", and 5.2.3 "Protective MBR" for its size field.
 
@@ -8,28 +8,41 @@ use zerocopy::byteorder::little_endian::{U32, U64};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::tables::TableDisk;
-use super::{Change, Destination, PlaceError, Tables, grown_end, partitions_end, require};
-use crate::gpt::{Copies, Entry, Header, Table, checksum};
+use super::{Change, Destination, NewIds, PlaceError, Tables, grown_end, partitions_end, require};
+use crate::gpt::{Copies, Entry, Header, Table, checksum, guid};
 use crate::mbr::Record;
 use crate::sectors::Sectors;
 use crate::{Layout, Region, TableRole, TableSectors};
 
-pub(super) fn place(image: &Layout, destination: &Destination, grow: Option<&Region>) -> Result<Tables, PlaceError> {
+pub(super) fn place(
+    image: &Layout,
+    destination: &Destination,
+    grow: Option<&Region>,
+    new_ids: Option<&NewIds>,
+) -> Result<Tables, PlaceError> {
     let disk = TableDisk(image);
     let sectors = Sectors::new(&disk, image.sector_size);
     let count = image.sector_size.lba_of(destination.size);
-    if count == sectors.count() && grow.is_none() {
+    if count == sectors.count() && grow.is_none() && new_ids.is_none() {
         require(partitions_end(image), destination)?;
         return Ok(Tables { sectors: image.table_sectors.clone(), ..Tables::default() });
     }
     let copies = Copies::find(sectors).map_err(|error| PlaceError::inconsistent(error.to_string()))?;
-    let table = copies.usable().ok_or_else(|| PlaceError::inconsistent("no valid GPT among its table sectors"))?;
+    let mut table = copies.usable().ok_or_else(|| PlaceError::inconsistent("no valid GPT among its table sectors"))?;
     check_apart(image, table, sectors)?;
     let places = Places::new(&copies, table, sectors, count, destination)?;
     let mut tables = Tables::default();
     let mut array = table.array.to_vec();
     if let Some(region) = grow {
         grow_entry(&mut array, table, region, &places, sectors, &mut tables)?;
+    }
+    if let Some(ids) = new_ids {
+        let from = table.header.disk_guid;
+        if let Some(to) = ids.guid(0).filter(|to| *to != from) {
+            table.header.disk_guid = to;
+            tables.changes.push(Change::Renamed { name: "disk".into(), from: guid(&from), to: guid(&to) });
+        }
+        ids.rename_entries(&mut array, table, &mut tables.changes);
     }
     let crc = table.header.array_crc32(&array);
     let primary = places.header(table, crc, true)?;
@@ -45,6 +58,9 @@ pub(super) fn place(image: &Layout, destination: &Destination, grow: Option<&Reg
     }
     if let Some(first) = image.table_sectors.iter().find(|table| table.role == TableRole::Mbr) {
         tables.sectors.push(protect(first, count, sectors.count(), &mut tables.changes));
+    }
+    if let Some(ids) = new_ids {
+        ids.rename_record(image, &mut tables.sectors, &mut tables.changes);
     }
     Ok(tables)
 }

@@ -1,11 +1,11 @@
-//! An MBR on a disk of another size: nothing changes, unless a partition is to grow.
+//! An MBR on a disk of another size: nothing changes, unless a partition is to grow or the disk gets a new name.
 
 use block::{DiskExtent, SectorSize};
 use zerocopy::IntoBytes;
 use zerocopy::byteorder::little_endian::U32;
 
 use super::tables::TableDisk;
-use super::{Change, Destination, PlaceError, Tables, grown_end, partitions_end, require};
+use super::{Change, Destination, NewIds, PlaceError, Tables, grown_end, partitions_end, require};
 use crate::ebr::{Chain, Logical};
 use crate::mbr::{Entry, Record};
 use crate::sectors::Sectors;
@@ -14,7 +14,12 @@ use crate::{Layout, Region, TableSectors};
 /// The end of everything that cylinders, heads and sectors can't address.
 const BEYOND_CHS: [u8; 3] = [0xFE, 0xFF, 0xFF];
 
-pub(super) fn place(image: &Layout, destination: &Destination, grow: Option<&Region>) -> Result<Tables, PlaceError> {
+pub(super) fn place(
+    image: &Layout,
+    destination: &Destination,
+    grow: Option<&Region>,
+    new_ids: Option<&NewIds>,
+) -> Result<Tables, PlaceError> {
     let disk = TableDisk(image);
     let sectors = Sectors::new(&disk, image.sector_size);
     let table = Table::read(image, sectors)?;
@@ -27,6 +32,9 @@ pub(super) fn place(image: &Layout, destination: &Destination, grow: Option<&Reg
         let count = image.sector_size.lba_of(destination.size);
         let changes = table.grow(region, count, image.sector_size)?;
         tables.apply(&changes, region, sectors)?;
+    }
+    if let Some(ids) = new_ids {
+        ids.rename_record(image, &mut tables.sectors, &mut tables.changes);
     }
     Ok(tables)
 }

@@ -14,7 +14,7 @@ fn destination(sectors: u64) -> Destination {
 }
 
 fn grow(grow: Grow) -> PlaceOptions {
-    PlaceOptions { grow: Some(grow) }
+    PlaceOptions { grow: Some(grow), ..PlaceOptions::default() }
 }
 
 fn region(name: &str) -> PlaceOptions {
@@ -106,6 +106,7 @@ fn a_disk_of_the_same_size_gets_every_byte() {
     for disk in [gpt(), extended_disk(31), MemoryDisk::new(3 * MIB + 77).with_fill(7), MemoryDisk::new(0)] {
         let (placement, restored, _) = moved(&disk, disk.size(), &PlaceOptions::default());
         assert_eq!((placement.changes, placement.cut), (vec![], vec![]));
+        assert_eq!(placement.identities, identities(&read(&disk).unwrap()));
         assert!(contents(&disk) == contents(&restored));
     }
 }
@@ -433,7 +434,7 @@ proptest! {
     ) {
         let (source, whole) = (make(&recipe), recipe.2.is_empty());
         let image = read(&source).unwrap();
-        let options = PlaceOptions { grow: grown.then_some(Grow::Last) };
+        let options = PlaceOptions { grow: grown.then_some(Grow::Last), ..PlaceOptions::default() };
         match place(&image, &destination(sectors), &options) {
             Ok(placement) => {
                 check_placement(&placement, &image, sectors * 512);
@@ -458,5 +459,137 @@ proptest! {
                 prop_assert!(!whole || !image.findings.is_empty(), "{}", error);
             }
         }
+    }
+}
+
+const RANDOM: [u8; 20] = [1, 2, 3, 4, 5, 6, 7, 0xF8, 0xF9, 10, 11, 12, 0xFF, 0xFF, 0xFF, 0xFE, 0x78, 0x56, 0x34, 0x12];
+
+fn renamed() -> PlaceOptions {
+    PlaceOptions { new_ids: Some(NewIds::from_random(RANDOM)), ..PlaceOptions::default() }
+}
+
+/// The bytes that differ, as runs of neighbours.
+fn differing(one: &[u8], other: &[u8]) -> Vec<DiskExtent> {
+    let positions = (0..one.len()).filter(|at| one[*at] != other[*at]);
+    let extents: Extents<InDisk> = positions.map(|at| DiskExtent::between(at as u64, at as u64 + 1)).collect();
+    extents.iter().collect()
+}
+
+#[test]
+fn a_gpt_disk_beside_its_original_shares_no_id_with_it_and_nothing_else_differs() {
+    let source = gpt();
+    for size in [source.size(), 20_000 * 512] {
+        let (placement, disk, layout) = moved(&source, size, &renamed());
+        assert_eq!(layout.signature.as_deref(), Some("04030201-0605-4807-b90a-0b0cfffffffe"));
+        let guids: Vec<_> =
+            layout.regions.iter().filter_map(|region| region.partition.as_ref()?.guid.clone()).collect();
+        // Number 1 and 3; the last four bytes count on, and wrap.
+        assert_eq!(guids, ["04030201-0605-4807-b90a-0b0cffffffff", "04030201-0605-4807-b90a-0b0c00000001"]);
+        assert_eq!(crate::shared_identities(&read(&source).unwrap(), &layout), []);
+        assert_eq!(placement.identities, identities(&layout));
+        assert_eq!(layout.findings, []);
+        let printed: Vec<_> = placement.changes.iter().map(Change::to_string).collect();
+        for line in [
+            "disk: 12345678-1234-5678-9012-73616d706c65 -> 04030201-0605-4807-b90a-0b0cfffffffe",
+            "p1: 01010101-0101-0101-0101-010101010101 -> 04030201-0605-4807-b90a-0b0cffffffff",
+            "p3: 03030303-0303-0303-0303-030303030303 -> 04030201-0605-4807-b90a-0b0c00000001",
+            "LBA 0: deadbeef -> 12345678",
+        ] {
+            assert!(printed.iter().any(|change| change == line), "{line}: {printed:#?}");
+        }
+        if size == source.size() {
+            let allowed: Extents<InDisk> = [
+                (0x1B8, 0x1BC),
+                // Primary header: checksum, disk GUID, checksum of the entries; the entries' unique GUIDs.
+                (512 + 16, 512 + 20),
+                (512 + 56, 512 + 72),
+                (512 + 88, 512 + 92),
+                (1024 + 16, 1024 + 32),
+                (1024 + 2 * 128 + 16, 1024 + 2 * 128 + 32),
+            ]
+            .into_iter()
+            .chain({
+                let (header, entries) = (9_999 * 512, (9_999 - 32) * 512);
+                [
+                    (header + 16, header + 20),
+                    (header + 56, header + 72),
+                    (header + 88, header + 92),
+                    (entries + 16, entries + 32),
+                    (entries + 2 * 128 + 16, entries + 2 * 128 + 32),
+                ]
+            })
+            .map(|(start, end)| DiskExtent::between(start, end))
+            .collect();
+            let differing: Extents<InDisk> = differing(&contents(&source), &contents(&disk)).into_iter().collect();
+            assert!(differing.difference(&allowed).iter().next().is_none(), "{differing:?}");
+        }
+    }
+}
+
+#[test]
+fn a_gpt_disk_grows_and_gets_new_names_at_once() {
+    let options = PlaceOptions { grow: Some(Grow::Last), ..renamed() };
+    let (_, _, layout) = moved(&gpt(), 20_000 * 512, &options);
+    let last = layout.region("p3").unwrap();
+    assert_eq!(last.partition.as_ref().unwrap().guid.as_deref(), Some("04030201-0605-4807-b90a-0b0c00000001"));
+    assert!(last.extent.end() > 6000 * 512, "{last:?}");
+}
+
+#[test]
+fn an_mbr_disk_beside_its_original_has_another_signature_and_nothing_else_differs() {
+    let source = extended_disk(3);
+    let (placement, disk, layout) = moved(&source, source.size(), &renamed());
+    assert_eq!(layout.signature.as_deref(), Some("12345678"));
+    assert_eq!(differing(&contents(&source), &contents(&disk)), [DiskExtent::between(0x1B8, 0x1BC)]);
+    let old = read(&source).unwrap().signature.unwrap();
+    let printed: Vec<_> = placement.changes.iter().map(Change::to_string).collect();
+    assert_eq!(printed[0], format!("disk: {old} -> 12345678"));
+    assert!(printed.contains(&format!("p5: {old}-05 -> 12345678-05")), "{printed:#?}");
+}
+
+#[test]
+fn a_signature_of_zeros_means_none_and_stays() {
+    let source = mbr_disk(1000, &[]);
+    bend(&source, 0, &record(0, &[(0, 7, 63, 100)]));
+    let (placement, disk, _) = moved(&source, source.size(), &renamed());
+    assert_eq!(placement.changes, []);
+    assert!(contents(&source) == contents(&disk));
+}
+
+#[test]
+fn a_disk_gets_the_names_of_the_one_that_it_replaces() {
+    let old = gpt();
+    let slots = [(0, 2048, 4095), (2, 5000, 5999), (3, 6000, 6999)];
+    let new = gpt_disk(SectorSize::B512, 20_000, 128, &slots);
+    let (_, renamed, _) = moved(
+        &new,
+        new.size(),
+        &PlaceOptions { new_ids: Some(NewIds::from_random(RANDOM)), ..PlaceOptions::default() },
+    );
+    let ids = PlaceOptions { new_ids: Some(NewIds::of(&read(&old).unwrap())), ..PlaceOptions::default() };
+    let (placement, disk, layout) = moved(&renamed, renamed.size(), &ids);
+    // The one that the old disk did not have keeps its own.
+    let own = "04030201-0605-4807-b90a-0b0c00000002";
+    let mut expected: Vec<_> = identities(&read(&old).unwrap());
+    expected.push(Identity { kind: crate::IdentityKind::PartitionGuid, value: own.into() });
+    assert_eq!(identities(&layout), expected);
+    assert_eq!(disk_signature(&disk), disk_signature(&old));
+    assert_eq!(placement.changes.iter().filter(|change| matches!(change, Change::Renamed { .. })).count(), 4);
+    // What has its names already is not changed.
+    let (placement, _, _) = moved(&disk, disk.size(), &ids);
+    assert_eq!(placement.changes, []);
+}
+
+fn disk_signature(disk: &MemoryDisk) -> Vec<u8> {
+    read_vec(disk, 0x1B8, 4).unwrap()
+}
+
+#[test]
+fn guids_are_spelled_and_read() {
+    let bytes = *b"\x78\x56\x34\x12\x34\x12\x78\x56\x90\x12sample";
+    assert_eq!(crate::gpt::parse_guid("12345678-1234-5678-9012-73616d706c65"), Some(bytes));
+    assert_eq!(crate::gpt::parse_guid(&crate::gpt::guid(&bytes)), Some(bytes));
+    for wrong in ["22c779e1-01", "", "12345678-1234-5678-9012-73616d706c6x", "+2345678-1234-5678-9012-73616d706c65"] {
+        assert_eq!(crate::gpt::parse_guid(wrong), None);
     }
 }

@@ -1,12 +1,14 @@
 //! What a restore will overwrite: made, checked, shown and confirmed before anything is written.
 
 use block::{Disk, DiskExtent, Extents, InDisk, WriteAt, is_zero};
+use cluster::Scope;
 use image::{
     CHUNK_SIZE, ChunkContent, ChunkIndex, DiskRecord, Manifest, MapReader, Store, StoreErrorKind, manifest_path,
     map_path,
 };
-use layout::{Grow, PlaceError, PlaceOptions, Placement};
+use layout::{Change, Grow, NewIds, PlaceError, PlaceOptions, Placement};
 
+use super::mirror::{self, MirrorHalf};
 use crate::error::{Error, Refusal, RequestError, Result};
 use crate::load::Loader;
 use crate::pieces::Place;
@@ -52,6 +54,10 @@ pub struct RestoreRequest {
     pub layout_only: bool,
     /// The partition that gets the additional space of a larger disk.
     pub grow: Option<Grow>,
+    /// New signatures and GUIDs for a disk that must live beside its original; `None` keeps all of them.
+    pub new_ids: Option<NewIds>,
+    /// Whether another node lives on with newer data; must be answered where the image holds half of a mirror.
+    pub scope: Option<Scope>,
     /// Read back what was written.
     pub read_back: bool,
 }
@@ -64,6 +70,8 @@ pub struct RestorePlan {
     pub request: RestoreRequest,
     /// One for each destination, in the order of the assignments.
     pub disks: Vec<PlannedDestination>,
+    /// The halves of mirrors that will be written.
+    pub mirrors: Vec<MirrorHalf>,
     /// Where every chunk is.
     pub(crate) index: ChunkIndex,
 }
@@ -91,6 +99,8 @@ pub struct PlannedRestore {
     pub name: String,
     /// Where it goes.
     pub extent: DiskExtent,
+    /// Bytes that the region of the destination has, at least as many as `extent`.
+    pub room: u64,
     /// Bytes that were saved of it.
     pub bytes: u64,
 }
@@ -146,6 +156,9 @@ pub fn plan_restore(
         return Err(RequestError::NoDisks.into());
     }
     check_assignments(assignments)?;
+    if request.new_ids.is_some() && !request.regions.is_empty() {
+        return Err(RequestError::NewIdsWithoutTable.into());
+    }
     open_repository(store)?;
     let disks = if request.regions.is_empty() {
         assignments.iter().map(|assignment| plan_disk(&manifest, assignment, &request)).collect::<Result<_>>()?
@@ -153,7 +166,8 @@ pub fn plan_restore(
         plan_regions(&manifest, assignments, &request)?
     };
     let index = ChunkIndex::read(store)?;
-    let plan = RestorePlan { manifest, request, disks, index };
+    let mirrors = mirror::plan(store, &index, &manifest, &disks)?;
+    let plan = RestorePlan { manifest, request, disks, mirrors, index };
     check_chunks(store, &plan, observer, cancel)?;
     check_cut(store, &plan)?;
     Ok(plan)
@@ -178,7 +192,7 @@ fn plan_disk(manifest: &Manifest, assignment: &Assignment<'_>, request: &Restore
     let record = disk_of(manifest, &assignment.disk)?;
     let disk = assignment.destination.disk;
     let destination = layout::Destination { size: disk.size(), sector_size: disk.sector_size() };
-    let options = PlaceOptions { grow: request.grow.clone() };
+    let options = PlaceOptions { grow: request.grow.clone(), new_ids: request.new_ids.clone() };
     let mut placement = layout::place(&record.layout, &destination, &options)
         .map_err(|reason| Refusal::Placement { disk: assignment.disk.clone(), reason })?;
     let mut regions = Vec::new();
@@ -188,7 +202,8 @@ fn plan_disk(manifest: &Manifest, assignment: &Assignment<'_>, request: &Restore
         let Some((region, saved)) = record.region(name) else { continue };
         let is_wanted = !request.layout_only || region.kind == layout::RegionKind::Gap;
         if saved.map.is_some() && is_wanted {
-            regions.push(PlannedRestore { name: name.clone(), extent: *extent, bytes: saved.coverage.bytes });
+            let room = extent.length().saturating_add(grown_by(&placement, name, record.layout.sector_size.bytes()));
+            regions.push(PlannedRestore { name: name.clone(), extent: *extent, room, bytes: saved.coverage.bytes });
         } else {
             left.push(name.clone());
             kept.insert(*extent);
@@ -206,6 +221,15 @@ fn plan_disk(manifest: &Manifest, assignment: &Assignment<'_>, request: &Restore
         regions,
         left,
     })
+}
+
+/// Bytes by which the entry of a region grows.
+fn grown_by(placement: &Placement, name: &str, sector_size: u64) -> u64 {
+    let grown = placement.changes.iter().find_map(|change| match change {
+        Change::Grown { name: grown, from, to } if grown == name => Some(to.saturating_sub(*from)),
+        _ => None,
+    });
+    grown.unwrap_or_default().saturating_mul(sector_size)
 }
 
 fn plan_regions(
@@ -287,7 +311,7 @@ fn plan_region(
         return Err(Refusal::RegionTooSmall { region: name.to_owned(), needed, available }.into());
     }
     let extent = DiskExtent::between(place.extent.start(), place.extent.start().saturating_add(needed));
-    Ok(PlannedRestore { name: name.to_owned(), extent, bytes: saved.coverage.bytes })
+    Ok(PlannedRestore { name: name.to_owned(), extent, room: available, bytes: saved.coverage.bytes })
 }
 
 /// The disk of an image.

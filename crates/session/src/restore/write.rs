@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use block::{AlignedBuffer, DiskExtent, Extents, InRegion, RegionExtent, is_zero};
 use image::{CHUNK_SIZE, ChunkContent, ChunkId, ChunkRange, Store};
-
-use super::plan::{Assignment, PlannedDestination, RestorePlan, WritableDisk};
 use layout::TableSectors;
 
+use super::mirror::Amendment;
+use super::plan::{Assignment, PlannedDestination, RestorePlan, WritableDisk};
 use super::stale::stale_places;
 use crate::error::{Error, Result};
 use crate::load::Loader;
@@ -50,11 +50,13 @@ pub fn restore(
     let untouched = |error| Interrupted { error, unfinished: Vec::new() };
     plan.check_assignments(assignments).map_err(untouched)?;
     let places = plan.places(store).map_err(untouched)?;
+    plan.check_scope(store).map_err(untouched)?;
     if cancel.is_cancelled() {
         return Err(untouched(Error::Cancelled));
     }
+    let amendments = plan.amendments();
     let touched = assignments.iter().map(|_| AtomicBool::new(false)).collect();
-    let work = Work { store, plan, assignments, places: &places, threads, observer, cancel, touched };
+    let work = Work { store, plan, assignments, places: &places, amendments, threads, observer, cancel, touched };
     work.run().map_err(|error| Interrupted { error, unfinished: work.touched_destinations() })
 }
 
@@ -63,6 +65,8 @@ struct Work<'a> {
     plan: &'a RestorePlan,
     assignments: &'a [Assignment<'a>],
     places: &'a [Place<'a>],
+    /// Where the destination gets other bytes than the image holds.
+    amendments: Vec<Amendment>,
     threads: usize,
     observer: &'a dyn Observer,
     cancel: &'a Cancel,
@@ -220,9 +224,21 @@ impl Work<'_> {
                 reason: missing.reason,
             });
         }
+        if !self.amend(place, part, &mut worker.buffer, true) {
+            let reason = "its metadata of a mirror are not those of the plan";
+            return Err(Error::System(io::Error::other(format!("{}: {reason}", place.name))));
+        }
         let length = usize::try_from(extent.length()).unwrap_or_default();
         disk.write_at(extent.start(), worker.buffer.get(..length).unwrap_or_default()).map_err(failed)?;
         Ok(extent.length())
+    }
+
+    /// Exchanges what the destination gets otherwise than the image holds it; `false` where neither stands there.
+    fn amend(&self, place: &Place<'_>, part: RegionExtent, buffer: &mut [u8], forwards: bool) -> bool {
+        let length = usize::try_from(part.length()).unwrap_or_default();
+        let buffer = buffer.get_mut(..length).unwrap_or_default();
+        let mut amendments = self.amendments.iter().filter(|amendment| amendment.place == place.name);
+        amendments.all(|amendment| amendment.exchange(part, buffer, forwards))
     }
 
     fn check(&self, worker: &mut Worker<'_>, piece: &Piece) -> Result<u64> {
@@ -243,6 +259,9 @@ impl Work<'_> {
             let buffer = worker.buffer.get_mut(..length).unwrap_or_default();
             disk.read_at(extent.start(), buffer)
                 .map_err(|error| self.failed(place.disk, "reading back", extent.start(), error))?;
+            if !self.amend(place, part, buffer, false) {
+                return Err(Error::ReadBack { disk: assignment.destination.name.clone(), extent });
+            }
             let offset = usize::try_from(first.saturating_sub(piece.range.first)).unwrap_or_default();
             for (number, bytes) in worker.buffer.get(..whole).unwrap_or_default().chunks(stride()).enumerate() {
                 let content = piece.contents.get(offset.saturating_add(number)).copied().unwrap_or(ChunkContent::Zero);

@@ -202,9 +202,9 @@ fn survey_by_disk(source: &Source<'_>, region: &Region) -> Option<Survey> {
     match region.kind {
         RegionKind::Gap => Some(filesystem::outside_partitions()),
         RegionKind::WholeDisk => filesystem::survey_of_raid_disk(source.disk),
-        RegionKind::Partition => {
-            filesystem::survey_of_raid_disk(source.disk).or_else(|| filesystem::survey_of_array_disk(source.disk))
-        }
+        RegionKind::Partition => filesystem::survey_of_raid_disk(source.disk)
+            .or_else(|| filesystem::survey_of_partition_type(&region.partition.as_ref()?.type_id))
+            .or_else(|| filesystem::survey_of_array_disk(source.disk)),
     }
 }
 

@@ -5,6 +5,7 @@
 mod cancelling;
 mod damage;
 mod faults;
+mod mirrors;
 mod random;
 mod resuming;
 mod round_trip;

@@ -7,7 +7,7 @@ use serde_json::json;
 use session::{Cancel, Comparison, Source, compare, open_repository, read_manifest};
 
 use crate::arguments::General;
-use crate::disks::{assign, identity_of, open_source};
+use crate::disks::{assign, disks_of, identity_of, open_source};
 use crate::failure::{DONE, FAILED, Failure};
 use crate::output::{bytes, document, line};
 use crate::progress::Progress;
@@ -23,7 +23,7 @@ pub fn run(target: &str, image: &ImageName, disks: &[String], general: General) 
     let target = target::open(target)?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, image)?;
-    let assigned = assign(&manifest, disks)?;
+    let assigned = assign(&disks_of(&manifest), disks)?;
     let open: Vec<SourceDisk> = assigned.iter().map(|(_, path)| open_source(path)).collect::<Result<_, _>>()?;
     let sources: Vec<Source<'_>> = assigned
         .iter()

@@ -1,8 +1,11 @@
 //! Words for disks, regions, reasons and findings that several commands print.
 
+use cluster::drbd::Version;
 use image::{CoverageMethod, DiskRecord, LayerRecord, RegionRecord, VolumeRecord};
-use layout::{Layout, Region, RegionKind, TableKind};
+use layout::{Change, Layout, Region, RegionKind, TableKind};
 use rust_i18n::t;
+use serde_json::{Value, json};
+use session::MirrorHalf;
 
 use crate::output::bytes;
 
@@ -145,4 +148,39 @@ pub fn hardware(disk: &DiskRecord) -> Vec<Option<&str>> {
 /// The code of something that serde spells, as in the manifest.
 pub fn code_of<T: serde::Serialize>(code: &T) -> String {
     serde_json::to_value(code).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// How the tables of a destination differ from those of the image.
+pub fn change(change: &Change) -> String {
+    match change {
+        Change::Field { role, field, from, to } => {
+            // Checksums are known by their hexadecimal digits.
+            let is_checksum = field.contains("CRC");
+            let number = |value: &u64| if is_checksum { format!("{value:08x}") } else { value.to_string() };
+            t!("change.field", role = role, field = field, from = number(from), to = number(to)).into_owned()
+        }
+        Change::Rebuilt { role } => t!("change.rebuilt", role = role).into_owned(),
+        Change::Grown { name, from, to } => t!("change.grown", name = name, from = from, to = to).into_owned(),
+        Change::Renamed { name, from, to } => t!("change.renamed", name = name, from = from, to = to).into_owned(),
+    }
+}
+
+/// What half of which mirror a region holds.
+pub fn mirror(half: &MirrorHalf) -> String {
+    let version = match half.metadata.version {
+        Version::V08 => "8.4",
+        Version::V09 => "9",
+    };
+    let (place, size) = (half.place(), bytes(half.metadata.data_bytes));
+    let generation = format!("{:016x}", half.metadata.current);
+    let text = t!("mirror.drbd", region = place, version = version, size = size, generation = generation);
+    if half.metadata.unclean { format!("{text}; {}", t!("mirror.unclean")) } else { text.into_owned() }
+}
+
+/// The same for programs.
+pub fn mirror_document(half: &MirrorHalf) -> Value {
+    json!({
+        "region": half.place(), "version": half.metadata.version, "kind": half.metadata.kind,
+        "bytes": half.metadata.data_bytes, "generation": format!("{:016x}", half.metadata.current),
+    })
 }

@@ -1,26 +1,25 @@
 //! `sosei restore`: disks are overwritten with an image, after the plan was shown and confirmed.
 
-use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use device::{Attached, DestinationDisk};
-use layout::Grow;
+use device::DestinationDisk;
+use layout::{Change, Grow, NewIds};
 use rust_i18n::t;
 use serde_json::json;
 use session::{
-    Assignment, Cancel, Destination, Event, Observer, RegionChoice, RestorePlan, RestoreReport, RestoreRequest,
+    Assignment, Cancel, Destination, Event, Observer, RegionChoice, RestorePlan, RestoreReport, RestoreRequest, Scope,
     VerifyRequest, open_repository, plan_restore, read_manifest, restore, verify,
 };
 
 use super::describe;
-use crate::arguments::{General, Restore};
-use crate::disks::{assign, open_destination};
+use crate::arguments::{General, IdentityChoice, Restore};
+use crate::disks::{assign, disks_of, open_destination};
 use crate::failure::{DONE, Failure, UNREADABLE, chain};
 use crate::output::{bytes, document, error_line, line, table, timing};
 use crate::progress::Progress;
 use crate::target::Target;
-use crate::{safety, signals, target};
+use crate::{confirm, safety, signals, target};
 
 /// Overwrites the disks that are named.
 pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
@@ -29,12 +28,12 @@ pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
     let target = target::open(&arguments.target)?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, &arguments.image)?;
-    let assigned = assign(&manifest, &arguments.disks)?;
+    let assigned = assign(&disks_of(&manifest), &arguments.disks)?;
     let attached = device::attached();
     for (_, path) in &assigned {
         safety::refuse_repository_disk(&target, path)?;
         safety::refuse_file_with_other_names(path, &arguments.confirm)?;
-        refuse_shared(path, &attached, &arguments.confirm)?;
+        safety::refuse_shared(path, &attached, &arguments.confirm)?;
     }
     let disks: Vec<DestinationDisk> =
         assigned.iter().map(|(_, path)| open_destination(path)).collect::<Result<_, _>>()?;
@@ -49,12 +48,19 @@ pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
     let progress = Progress::new(general);
     let plan = plan_restore(&*target.store, manifest, &assignments, request(arguments, &assigned)?, &progress, &cancel);
     progress.finish();
-    let plan = plan?;
-    refuse_collision(&plan, &assigned, &attached, &arguments.confirm)?;
-    if !general.json || is_asked(arguments) {
+    let mut plan = plan?;
+    let paths: Vec<PathBuf> = assigned.iter().map(|(_, path)| path.clone()).collect();
+    let placements = plan.disks.iter().filter_map(|disk| disk.placement.as_ref());
+    let identities: Vec<_> = placements.flat_map(|placement| placement.identities.clone()).collect();
+    safety::refuse_collision(&identities, &paths, &attached, &arguments.confirm)?;
+    if !general.json || confirm::is_asked(arguments.yes) {
         print_plan(&plan, &assigned);
     }
-    confirm(arguments, &assigned)?;
+    if plan.request.scope.is_none() && !plan.mirrors.is_empty() && confirm::is_asked(arguments.yes) {
+        plan.request.scope = ask_scope();
+    }
+    plan.check_scope(&*target.store)?;
+    confirm::overwriting(arguments.yes, &t!("restore.ask"), assigned.iter().map(|(_, path)| path.as_path()))?;
     signals::cancel_on_signals(&cancel);
 
     let clock = Instant::now();
@@ -101,7 +107,24 @@ fn request(arguments: &Restore, assigned: &[(String, PathBuf)]) -> Result<Restor
         "last" => Grow::Last,
         name => Grow::Region(name.to_owned()),
     });
-    Ok(RestoreRequest { regions, layout_only: arguments.layout_only, grow, read_back: !arguments.no_verify })
+    let new_ids = match arguments.identity {
+        IdentityChoice::Keep => None,
+        IdentityChoice::New => Some(new_ids()?),
+    };
+    Ok(RestoreRequest {
+        regions,
+        layout_only: arguments.layout_only,
+        grow,
+        new_ids,
+        scope: arguments.scope.map(Into::into),
+        read_back: !arguments.no_verify,
+    })
+}
+
+fn new_ids() -> Result<NewIds, Failure> {
+    let mut random = [0; 20];
+    getrandom::fill(&mut random).map_err(|error| session::Error::System(error.into()))?;
+    Ok(NewIds::from_random(random))
 }
 
 /// `NAME`, or `NAME=DISK:REGION` where `DISK` is one of the disks that are named.
@@ -119,37 +142,6 @@ fn region_choice(text: &str, assigned: &[(String, PathBuf)]) -> Result<RegionCho
         return Err(unclear());
     }
     Ok(RegionChoice { source, destination: Some(region.to_owned()) })
-}
-
-fn refuse_shared(path: &std::path::Path, attached: &[Attached], confirmed: &[String]) -> Result<(), Failure> {
-    let disk = device::identify(path);
-    match safety::looks_shared(&disk, attached) {
-        Some(evidence) if !safety::is_confirmed(&disk, confirmed) => {
-            let id = disk.wwn.or(disk.serial).unwrap_or_else(|| path.display().to_string());
-            let message = t!("failure.shared", disk = path.display(), evidence = evidence, id = id);
-            Err(Failure::refused("shared-disk", &message))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Two disks with one signature or GUID on one machine: which of them boots or joins a volume is chance.
-fn refuse_collision(
-    plan: &RestorePlan,
-    assigned: &[(String, PathBuf)],
-    attached: &[Attached],
-    confirmed: &[String],
-) -> Result<(), Failure> {
-    let paths: Vec<PathBuf> = assigned.iter().map(|(_, path)| path.clone()).collect();
-    let whole_disks = plan.disks.iter().filter(|disk| disk.placement.is_some());
-    let found: Vec<_> = whole_disks
-        .filter_map(|disk| plan.manifest.disk(&disk.disk))
-        .flat_map(|disk| safety::disks_with_same_identity(&disk.layout, &paths, attached))
-        .collect();
-    let Some((id, other)) = found.iter().find(|(_, path)| !confirmed.contains(&path.display().to_string())) else {
-        return Ok(());
-    };
-    Err(Failure::refused("same-signature", &t!("failure.same_signature", disk = other.display(), id = id)))
 }
 
 fn print_plan(plan: &RestorePlan, assigned: &[(String, PathBuf)]) {
@@ -187,57 +179,23 @@ fn print_plan(plan: &RestorePlan, assigned: &[(String, PathBuf)]) {
         if !planned.left.is_empty() {
             error_line(format!("  {}", t!("restore.left", regions = planned.left.join(" "))));
         }
+        for half in plan.mirrors.iter().filter(|half| half.disk == planned.disk) {
+            error_line(format!("  * {}", describe::mirror(half)));
+        }
         for change in planned.placement.iter().flat_map(|placement| &placement.changes) {
-            error_line(format!("  ~ {}", change_text(change)));
+            error_line(format!("  ~ {}", describe::change(change)));
         }
     }
 }
 
-fn change_text(change: &layout::Change) -> String {
-    match change {
-        layout::Change::Field { role, field, from, to } => {
-            // Checksums are known by their hexadecimal digits.
-            let is_checksum = field.contains("CRC");
-            let number = |value: &u64| if is_checksum { format!("{value:08x}") } else { value.to_string() };
-            t!("change.field", role = role, field = field, from = number(from), to = number(to)).into_owned()
-        }
-        layout::Change::Rebuilt { role } => t!("change.rebuilt", role = role).into_owned(),
-        layout::Change::Grown { name, from, to } => t!("change.grown", name = name, from = from, to = to).into_owned(),
+/// Asks whether another node has newer data. There is no default: `None` for every other answer.
+fn ask_scope() -> Option<Scope> {
+    error_line(t!("restore.scope"));
+    match confirm::ask(&t!("restore.ask_scope")).as_deref() {
+        Some("one-node") => Some(Scope::OneNode),
+        Some("all-nodes") => Some(Scope::AllNodes),
+        _ => None,
     }
-}
-
-/// Whether somebody is there who is asked and must see the plan.
-fn is_asked(arguments: &Restore) -> bool {
-    !arguments.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
-}
-
-/// Asks twice on a terminal, the second time for the name of the first destination. Without a terminal
-/// somebody must have said --yes.
-fn confirm(arguments: &Restore, assigned: &[(String, PathBuf)]) -> Result<(), Failure> {
-    if arguments.yes {
-        return Ok(());
-    }
-    if !is_asked(arguments) {
-        return Err(Failure::refused("not-confirmed", &t!("failure.not_confirmed")));
-    }
-    let declined = || Failure::refused("declined", &t!("failure.declined"));
-    if !matches!(ask(&t!("restore.ask")).as_deref(), Some("y" | "yes" | "はい")) {
-        return Err(declined());
-    }
-    for (_, path) in assigned {
-        let name = path.display().to_string();
-        if ask(&t!("restore.ask_name", disk = name)).as_deref() != Some(&name) {
-            return Err(declined());
-        }
-    }
-    Ok(())
-}
-
-fn ask(question: &str) -> Option<String> {
-    let _ = write!(std::io::stderr(), "{question} ");
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).ok()?;
-    Some(answer.trim().to_owned())
 }
 
 /// Tells what was done; returns the exit status.
@@ -249,9 +207,23 @@ fn report(plan: &RestorePlan, restored: &RestoreReport, milliseconds: u64, gener
             plan.disks.iter().map(|disk| json!({ "disk": disk.disk, "destination": disk.destination })).collect();
         let unreadable: Vec<_> =
             unreadable.iter().map(|(region, bytes)| json!({ "region": region, "bytes": bytes })).collect();
+        let renamed: Vec<_> = renamed(plan).collect();
+        let kept: Vec<_> = kept_uuids(plan)
+            .map(|(region, kind, uuid)| json!({ "region": region, "kind": kind, "uuid": uuid }))
+            .collect();
+        let mirrors: Vec<_> = plan
+            .mirrors
+            .iter()
+            .map(|half| {
+                let mut document = describe::mirror_document(half);
+                document["marked"] = (plan.request.scope == Some(Scope::OneNode)).into();
+                document
+            })
+            .collect();
         document(&json!({
             "image": plan.manifest.image, "disks": disks, "written_bytes": restored.written_bytes,
-            "read_back_bytes": restored.read_back_bytes, "unreadable": unreadable, "milliseconds": milliseconds,
+            "read_back_bytes": restored.read_back_bytes, "unreadable": unreadable, "renamed": renamed,
+            "kept_uuids": kept, "mirrors": mirrors, "scope": plan.request.scope, "milliseconds": milliseconds,
         }));
         return status;
     }
@@ -263,10 +235,44 @@ fn report(plan: &RestorePlan, restored: &RestoreReport, milliseconds: u64, gener
     } else {
         line(t!("restore.not_read_back"));
     }
+    for half in &plan.mirrors {
+        let marked = plan.request.scope == Some(Scope::OneNode);
+        let (region, size) = (half.place(), bytes(half.metadata.data_bytes));
+        line(if marked {
+            t!("mirror.marked", region = region, size = size)
+        } else {
+            t!("mirror.all_nodes", region = region)
+        });
+    }
+    if plan.request.new_ids.is_some() {
+        let none = renamed(plan).next().is_none();
+        line(if none { t!("restore.nothing_renamed") } else { t!("restore.renamed") });
+        renamed(plan).for_each(|change| line(format!("  ~ {}", describe::change(change))));
+        for (region, kind, uuid) in kept_uuids(plan) {
+            line(t!("restore.kept_uuid", region = region, kind = kind, uuid = uuid));
+        }
+    }
     for (region, lost) in unreadable {
         line(t!("restore.unreadable", region = region, size = bytes(lost)));
     }
     status
+}
+
+/// What got another name.
+fn renamed(plan: &RestorePlan) -> impl Iterator<Item = &Change> {
+    let placements = plan.disks.iter().filter_map(|disk| disk.placement.as_ref());
+    placements.flat_map(|placement| &placement.changes).filter(|change| matches!(change, Change::Renamed { .. }))
+}
+
+/// What a disk with new names still has in common with its original: region, kind and UUID of file systems.
+fn kept_uuids(plan: &RestorePlan) -> impl Iterator<Item = (String, &str, &str)> {
+    let disks = plan.disks.iter().filter(|_| plan.request.new_ids.is_some());
+    let regions = disks.flat_map(|disk| disk.regions.iter().map(move |region| (disk, region)));
+    regions.filter_map(|(disk, region)| {
+        let (_, record) = plan.manifest.disk(&disk.disk)?.region(&region.name)?;
+        let found = record.file_system.as_ref()?;
+        Some((format!("{}:{}", disk.disk, region.name), found.kind.as_str(), found.uuid.as_deref()?))
+    })
 }
 
 /// The restored regions that hold zeros where the source could not be read, with their bytes.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use image::{Machine, Manifest, NetworkCard};
+use image::Manifest;
 use rust_i18n::t;
 use serde_json::json;
 use session::{Cancel, SavePlan, SaveRequest, SaveSettings, Source, plan_save, save};
@@ -13,7 +13,7 @@ use crate::disks::{identity_of, names_of, open_source, refuse_twice};
 use crate::failure::{DONE, Failure, UNREADABLE};
 use crate::output::{bytes, document, error_line, line, table, timing};
 use crate::progress::Progress;
-use crate::{safety, signals, target};
+use crate::{machine, safety, signals, target};
 
 /// Two readers keep a disk busy; more only make a hard disk seek.
 const READERS: usize = 2;
@@ -61,30 +61,15 @@ fn identify(path: &Path) -> device::Attached {
 fn settings(arguments: &Save) -> Result<SaveSettings, Failure> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(|error| session::Error::System(error.into()))?;
-    let machine = device::machine();
-    let network = machine.network.into_iter().map(|card| NetworkCard { name: card.name, address: card.address });
     Ok(SaveSettings {
         level: arguments.level,
         encoders: super::processors(),
         readers: READERS,
         random,
-        machine: Machine {
-            host_name: machine.host_name,
-            vendor: machine.vendor,
-            product: machine.product,
-            serial: machine.serial,
-            uuid: machine.uuid,
-            firmware: if machine.is_uefi { "uefi" } else { "bios" }.into(),
-            network: network.collect(),
-        },
+        machine: machine::record(),
         version: env!("CARGO_PKG_VERSION").into(),
-        now,
+        now: machine::now,
     })
-}
-
-/// The time now in UTC, as RFC 3339.
-fn now() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn print_plan(plan: &SavePlan) {

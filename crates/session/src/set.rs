@@ -1,0 +1,175 @@
+//! The images of all nodes of a cluster that belong together.
+
+use image::{ChunkIndex, Manifest, Store};
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::repository::{list_images, open_repository};
+use crate::restore::{MirrorHalf, half_of_region};
+
+/// What a set consists of, and why it may not be restored as one.
+#[derive(Debug, Default)]
+pub struct SetReport {
+    /// Its images, in the order of their names.
+    pub images: Vec<SetImage>,
+    /// What speaks against restoring all nodes from it.
+    pub problems: Vec<SetProblem>,
+}
+
+/// An image of a set.
+#[derive(Debug)]
+pub struct SetImage {
+    /// The image.
+    pub manifest: Manifest,
+    /// The halves of mirrors in it.
+    pub halves: Vec<MirrorHalf>,
+}
+
+/// Why the images of a set do not belong together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "code", rename_all = "kebab-case")]
+pub enum SetProblem {
+    /// An image can't be read.
+    Unreadable {
+        /// The image.
+        image: String,
+        /// Why.
+        detail: String,
+    },
+    /// There is one image only.
+    Alone {
+        /// The image.
+        image: String,
+    },
+    /// Two images of the same machine.
+    SameHost {
+        /// The images.
+        images: [String; 2],
+        /// The name of the machine.
+        host: String,
+    },
+    /// No other image holds the other half.
+    NoPeer {
+        /// Image, disk and region.
+        half: String,
+    },
+    /// The halves hold different generations of data.
+    Generations {
+        /// Image, disk and region of the half with the newer data.
+        newer: String,
+        /// That of the half with the older data.
+        older: String,
+    },
+    /// A half was not shut down in order.
+    Unclean {
+        /// Image, disk and region.
+        half: String,
+    },
+    /// A file system was in use.
+    NotClean {
+        /// Image, disk and region.
+        region: String,
+        /// What was seen.
+        detail: String,
+    },
+}
+
+/// DRBD: the node crashed while it was primary.
+const CRASHED_PRIMARY: u32 = 1 << 6;
+
+/// Reads all images of a set.
+///
+/// # Errors
+/// Where the repository can't be read. A set without images is an empty report.
+pub fn read_set(store: &dyn Store, set: &str) -> Result<SetReport> {
+    open_repository(store)?;
+    let index = ChunkIndex::read(store)?;
+    let mut report = SetReport::default();
+    for listed in list_images(store)? {
+        let manifest = match listed.manifest {
+            Some(Ok(manifest)) if manifest.set.as_deref() == Some(set) => manifest,
+            Some(Ok(_)) | None => continue,
+            // It may belong to the set; nobody can say.
+            Some(Err(error)) => {
+                report
+                    .problems
+                    .push(SetProblem::Unreadable { image: listed.name.to_string(), detail: error.to_string() });
+                continue;
+            }
+        };
+        let mut halves = Vec::new();
+        for disk in &manifest.disks {
+            for (region, _) in disk.pairs() {
+                match half_of_region(store, &index, &manifest, disk, &region.name) {
+                    Ok(half) => halves.extend(half),
+                    Err(error) if error.is_damage() => report
+                        .problems
+                        .push(SetProblem::Unreadable { image: manifest.image.to_string(), detail: error.to_string() }),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        report.images.push(SetImage { manifest, halves });
+    }
+    let found = find_problems(&report.images);
+    report.problems.extend(found);
+    Ok(report)
+}
+
+fn find_problems(images: &[SetImage]) -> Vec<SetProblem> {
+    let mut problems = Vec::new();
+    if let [only] = images {
+        problems.push(SetProblem::Alone { image: only.manifest.image.to_string() });
+    }
+    for (number, image) in images.iter().enumerate() {
+        problems.extend(same_host(image, images.get(..number).unwrap_or_default()));
+        let others = || images.iter().enumerate().filter(|(other, _)| *other != number).map(|(_, image)| image);
+        for half in &image.halves {
+            problems.extend(check_half(image, half, others()));
+        }
+        for (disk, region) in
+            image.manifest.disks.iter().flat_map(|disk| disk.regions.iter().map(move |region| (disk, region)))
+        {
+            let place = format!("{}: {}:{}", image.manifest.image, disk.name, region.name);
+            let reason =
+                region.coverage.reason.as_deref().filter(|reason| matches!(*reason, "not-clean" | "hibernated"));
+            let detail = reason.map(|_| region.coverage.detail.clone().unwrap_or_default());
+            let note = region.notes.iter().find(|note| note.code == "not-clean").map(|note| note.detail.clone());
+            problems.extend(detail.or(note).map(|detail| SetProblem::NotClean { region: place, detail }));
+        }
+    }
+    problems
+}
+
+fn same_host(image: &SetImage, before: &[SetImage]) -> Option<SetProblem> {
+    let (host, product) = (image.manifest.machine.host_name.as_ref()?, &image.manifest.machine.uuid);
+    let same = before.iter().find(|other| {
+        let machine = &other.manifest.machine;
+        machine.uuid.is_some() && machine.uuid == *product
+    })?;
+    let images = [same.manifest.image.to_string(), image.manifest.image.to_string()];
+    Some(SetProblem::SameHost { images, host: host.clone() })
+}
+
+fn check_half<'a>(
+    image: &SetImage,
+    half: &MirrorHalf,
+    others: impl Iterator<Item = &'a SetImage> + Clone,
+) -> Vec<SetProblem> {
+    let mut problems = Vec::new();
+    let name = |image: &SetImage, half: &MirrorHalf| format!("{}: {}", image.manifest.image, half.place());
+    let own = &half.metadata;
+    if own.unclean || own.flags & CRASHED_PRIMARY != 0 {
+        problems.push(SetProblem::Unclean { half: name(image, half) });
+    }
+    let mut peers = others.flat_map(|other| other.halves.iter().map(move |half| (other, half)));
+    if peers.clone().any(|(_, peer)| peer.metadata.current == own.current) {
+        return problems;
+    }
+    if let Some((other, peer)) = peers.clone().find(|(_, peer)| own.known.contains(&peer.metadata.current)) {
+        problems.push(SetProblem::Generations { newer: name(image, half), older: name(other, peer) });
+    } else if !peers.any(|(_, peer)| peer.metadata.known.contains(&own.current)) {
+        problems.push(SetProblem::NoPeer { half: name(image, half) });
+    }
+    problems
+}

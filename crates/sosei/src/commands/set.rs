@@ -1,0 +1,73 @@
+//! `sosei set`: the images of all nodes that belong together.
+
+use rust_i18n::t;
+use serde_json::json;
+use session::{SetImage, SetProblem, SetReport, read_set};
+
+use super::describe;
+use crate::arguments::{General, SetCommand};
+use crate::failure::{DONE, FAILED, Failure};
+use crate::output::{document, line};
+use crate::target;
+
+/// Shows or checks a set.
+pub fn run(command: &SetCommand, general: General) -> Result<u8, Failure> {
+    let (SetCommand::Show { target, set } | SetCommand::Verify { target, set }) = command;
+    let is_verifying = matches!(command, SetCommand::Verify { .. });
+    let open = target::open(target)?;
+    let report = read_set(&*open.store, set.as_str())?;
+    if report.images.is_empty() && report.problems.is_empty() {
+        return Err(Failure::no_set(target, set.as_str()));
+    }
+    if general.json {
+        print_document(set.as_str(), &report);
+    } else {
+        report.images.iter().for_each(print_image);
+        if is_verifying {
+            report.problems.iter().for_each(|problem| line(format!("  ! {}", problem_text(problem))));
+            let count = report.images.len();
+            line(if report.problems.is_empty() {
+                t!("set.good", set = set, count = count)
+            } else {
+                t!("set.bad", set = set)
+            });
+        }
+    }
+    Ok(if is_verifying && !report.problems.is_empty() { FAILED } else { DONE })
+}
+
+fn print_document(set: &str, report: &SetReport) {
+    let images: Vec<_> = report
+        .images
+        .iter()
+        .map(|image| {
+            json!({
+                "image": image.manifest.image, "host": image.manifest.machine.host_name,
+                "finished": image.manifest.finished,
+                "mirrors": image.halves.iter().map(describe::mirror_document).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    document(&json!({ "set": set, "images": images, "problems": report.problems }));
+}
+
+fn print_image(image: &SetImage) {
+    let host = image.manifest.machine.host_name.as_deref().unwrap_or_default();
+    line(format!("{}  {}  {host}", image.manifest.image, image.manifest.finished));
+    image.halves.iter().for_each(|half| line(format!("  * {}", describe::mirror(half))));
+}
+
+fn problem_text(problem: &SetProblem) -> String {
+    let text = match problem {
+        SetProblem::Unreadable { image, detail } => t!("set.unreadable", image = image, detail = detail),
+        SetProblem::Alone { image } => t!("set.alone", image = image),
+        SetProblem::SameHost { images: [one, other], host } => {
+            t!("set.same-host", one = one, other = other, host = host)
+        }
+        SetProblem::NoPeer { half } => t!("set.no-peer", half = half),
+        SetProblem::Generations { newer, older } => t!("set.generations", newer = newer, older = older),
+        SetProblem::Unclean { half } => t!("set.unclean", half = half),
+        SetProblem::NotClean { region, detail } => t!("set.not-clean", region = region, detail = detail),
+    };
+    text.into_owned()
+}

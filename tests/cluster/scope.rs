@@ -1,0 +1,206 @@
+//! Restores of one half of a mirror: the question of the scope, the mark, and the check of a set.
+#![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tests::fill::content;
+use tests::program::{Finished, on_terminal, sosei};
+use tests::sample::{MIB, SampleDisk, read};
+use tests::{LoopDevice, run};
+
+const DATA: u64 = 40 * MIB;
+const METADATA: u64 = 48 * MIB;
+
+/// A disk with half of a mirror in p2 (internal metadata), and one with its metadata in p3.
+fn node(name: &str, current: u64, before: u64) -> SampleDisk {
+    let disk = SampleDisk::new(name, 64 * MIB);
+    disk.sgdisk(&["-n1:1M:+4M", "-n2:8M:+32M", &format!("-n3:{}M:+4M", DATA / MIB), "-n4:48M:+8M"]);
+    disk.write(MIB, &content(1, 3 * MIB as usize));
+    disk.write(8 * MIB, &content(2, 31 * MIB as usize));
+    put(&disk, 8 * MIB, 32 * MIB, "internal", current, before);
+    disk
+}
+
+/// Metadata made by drbdmeta at the place of a partition, with generations as after an orderly shutdown.
+fn put(disk: &SampleDisk, start: u64, size: u64, index: &str, current: u64, before: u64) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("half");
+    fs::write(&file, read(&disk.path, start, size)).unwrap();
+    drbdmeta(&file, index, &["create-md"]);
+    let generations = format!("{current:#x}:0x0:{before:#x}:0x0:1:1:0:0:0:0");
+    drbdmeta(&file, index, &["set-gi", &generations]);
+    // What lies before the metadata is not drbdmeta's to change.
+    disk.write(start, &fs::read(&file).unwrap());
+}
+
+fn drbdmeta(file: &Path, index: &str, arguments: &[&str]) {
+    let attached = LoopDevice::attach(file, 512);
+    let place = ["--force", "0", "v08", attached.path().to_str().unwrap(), index];
+    run("drbdmeta", place.iter().chain(arguments));
+}
+
+/// The bytes of a partition after `drbdmeta invalidate`.
+fn invalidated(disk: &SampleDisk, start: u64, size: u64, index: &str) -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("half");
+    fs::write(&file, read(&disk.path, start, size)).unwrap();
+    drbdmeta(&file, index, &["invalidate"]);
+    fs::read(&file).unwrap()
+}
+
+struct Repository(tempfile::TempDir);
+
+impl Repository {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn target(&self) -> &str {
+        self.0.path().to_str().unwrap()
+    }
+
+    fn save(&self, image: &str, disk: &SampleDisk, arguments: &[&str]) {
+        sosei(["save", self.target(), image, disk.text()].iter().chain(arguments)).expect(0);
+    }
+
+    fn restore(&self, image: &str, destination: &Path, arguments: &[&str]) -> Finished {
+        let fixed = ["restore", self.target(), image, destination.to_str().unwrap(), "--yes", "--json"];
+        sosei(fixed.iter().chain(arguments))
+    }
+
+    fn set(&self, command: &str, set: &str) -> Finished {
+        sosei(["set", command, self.target(), set, "--json"])
+    }
+
+    /// What speaks against a set. That all images come from the machine that runs the tests is no news.
+    fn problems(&self, set: &str) -> Vec<Value> {
+        let document: Value = serde_json::from_str(&self.set("verify", set).stdout).unwrap();
+        let problems = document["problems"].as_array().unwrap().clone();
+        problems.into_iter().filter(|problem| problem["code"] != "same-host").collect()
+    }
+
+    #[track_caller]
+    fn check_refused(&self, image: &str, destination: &PathBuf, arguments: &[&str], code: &str) {
+        let before = run("b2sum", [destination]);
+        assert_eq!(self.restore(image, destination, arguments).expect(4).code(), code);
+        assert_eq!(run("b2sum", [destination]), before, "{code}: nothing is changed");
+        let mut arguments: Vec<_> = arguments.to_vec();
+        arguments.extend(["--lang", "ja"]);
+        let japanese =
+            sosei(["restore", self.target(), image, destination.to_str().unwrap(), "--yes"].iter().chain(&arguments))
+                .expect(4);
+        assert!(
+            japanese.stderr.contains(&format!("[{code}]")) && !japanese.stderr.contains("%{"),
+            "{}",
+            japanese.stderr
+        );
+    }
+}
+
+#[test]
+fn a_node_whose_peer_lived_on_comes_back_marked_as_drbdmeta_marks_it() {
+    let (repository, disk) = (Repository::new(), node("node.img", 0x1111_2222_3333_4444, 0));
+    repository.save("node", &disk, &[]);
+    let destination = disk.destination("new.img", 64 * MIB);
+    repository.check_refused("node", &destination, &[], "scope-missing");
+    let restored = repository.restore("node", &destination, &["--scope", "one-node"]).expect(0).json();
+    let half = json!({
+        "region": "node:p2", "version": "8.4", "kind": "internal", "bytes": 0,
+        "generation": "1111222233334444", "marked": true,
+    });
+    assert_eq!(restored["mirrors"], json!([half]));
+    assert!(read(&destination, 8 * MIB, 32 * MIB) == invalidated(&disk, 8 * MIB, 32 * MIB, "internal"));
+    assert!(read(&destination, MIB, 4 * MIB) == read(&disk.path, MIB, 4 * MIB));
+    // A node without half of a mirror is asked nothing.
+    let region = repository.restore("node", &destination, &["--region", "p1"]).expect(0).json();
+    assert_eq!(region["mirrors"], json!([]));
+}
+
+#[test]
+fn an_operator_is_asked_and_there_is_no_default() {
+    let (repository, disk) = (Repository::new(), node("node.img", 0x1111_2222_3333_4444, 0));
+    repository.save("node", &disk, &[]);
+    let destination = disk.destination("new.img", 64 * MIB);
+    let text = destination.to_str().unwrap();
+    let arguments = ["restore", repository.target(), "node", text];
+    let before = run("b2sum", [text]);
+    for typed in ["\n", "y\n", "yes\n", "one\n"] {
+        let finished = on_terminal(&arguments, typed);
+        assert_eq!(finished.status, 4, "{}", finished.stdout);
+        assert!(finished.stdout.contains("[scope-missing]"), "{}", finished.stdout);
+    }
+    assert_eq!(run("b2sum", [text]), before);
+    let finished = on_terminal(&arguments, &format!("one-node\ny\n{text}\n"));
+    assert_eq!(finished.status, 0, "{}", finished.stdout);
+    assert!(finished.stdout.contains("generation 1111222233334444"), "{}", finished.stdout);
+    assert!(read(&destination, 8 * MIB, 32 * MIB) == invalidated(&disk, 8 * MIB, 32 * MIB, "internal"));
+}
+
+#[test]
+fn all_nodes_come_back_only_from_a_set_that_was_saved_with_the_cluster_stopped() {
+    let repository = Repository::new();
+    let (a, b) = (node("a.img", 0xA0, 0x80), node("b.img", 0xA0, 0x80));
+    let destination = a.destination("new.img", 64 * MIB);
+    let all = ["--scope", "all-nodes"];
+    repository.save("a-alone", &a, &[]);
+    repository.check_refused("a-alone", &destination, &all, "not-in-set");
+    repository.save("a", &a, &["--set", "monday"]);
+    repository.check_refused("a", &destination, &all, "set-incomplete");
+    let alone = [json!({ "code": "alone", "image": "a" }), json!({ "code": "no-peer", "half": "a: a:p2" })];
+    assert_eq!(repository.problems("monday"), alone);
+    // B went on as primary before it was saved: A is in its history.
+    let newer = node("b.img", 0xB0, 0xA0);
+    repository.save("b-newer", &newer, &["--set", "monday"]);
+    repository.check_refused("a", &destination, &all, "set-differs");
+    repository.check_refused("b-newer", &destination, &all, "set-differs");
+    // Another set does not matter.
+    repository.save("b-other", &b, &["--set", "tuesday"]);
+    repository.check_refused("a", &destination, &all, "set-differs");
+    repository.save("a-tuesday", &a, &["--set", "tuesday"]);
+    let newer_half = json!({ "code": "generations", "newer": "b-newer: b:p2", "older": "a: a:p2" });
+    assert_eq!(repository.problems("monday"), [newer_half]);
+    assert_eq!(repository.problems("tuesday"), Vec::<Value>::new());
+    assert_eq!(
+        repository.set("show", "tuesday").expect(0).json()["images"][0]["mirrors"][0]["generation"],
+        "00000000000000a0"
+    );
+    assert_eq!(repository.set("verify", "wednesday").expect(1).code(), "no-set");
+    let restored = repository.restore("a-tuesday", &destination, &all).expect(0).json();
+    assert_eq!((&restored["scope"], &restored["mirrors"][0]["marked"]), (&json!("all-nodes"), &json!(false)));
+    assert!(fs::read(&destination).unwrap() == fs::read(&a.path).unwrap(), "every byte is as it was");
+}
+
+#[test]
+fn a_mirror_finds_its_metadata_where_it_looks_for_them() {
+    let (repository, disk) = (Repository::new(), SampleDisk::new("node.img", 64 * MIB));
+    disk.sgdisk(&["-n1:1M:+4M", "-n2:8M:+32M"]);
+    put(&disk, 8 * MIB, 32 * MIB, "internal", 0x10, 0);
+    repository.save("node", &disk, &[]);
+    let larger = disk.destination("larger.img", 80 * MIB);
+    let one = ["--scope", "one-node"];
+    repository.check_refused("node", &larger, &[&one[..], &["--grow", "last"]].concat(), "mirror-end");
+    repository.restore("node", &larger, &one).expect(0);
+    assert!(read(&larger, 8 * MIB, 32 * MIB) == invalidated(&disk, 8 * MIB, 32 * MIB, "internal"));
+    run("sgdisk", ["-d2", "-n2:8M:+40M", larger.to_str().unwrap()]);
+    repository.check_refused("node", &larger, &[&one[..], &["--region", "p2"]].concat(), "mirror-end");
+}
+
+#[test]
+fn data_do_not_come_back_under_metadata_that_stay() {
+    let (repository, disk) = (Repository::new(), node("node.img", 0x10, 0));
+    // A second mirror: data in p3, metadata in p4.
+    put(&disk, METADATA, 8 * MIB, "flex-external", 0x20, 0);
+    disk.write(METADATA, &(4 * MIB / 512).to_be_bytes());
+    repository.save("node", &disk, &[]);
+    let destination = disk.destination("new.img", 64 * MIB);
+    let one = ["--scope", "one-node"];
+    repository.restore("node", &destination, &one).expect(0);
+    for (start, size, index) in [(8 * MIB, 32 * MIB, "internal"), (METADATA, 8 * MIB, "flex-external")] {
+        assert!(read(&destination, start, size) == invalidated(&disk, start, size, index), "{index}");
+    }
+    repository.check_refused("node", &destination, &[&one[..], &["--region", "p3"]].concat(), "mirror-metadata");
+    repository.restore("node", &destination, &[&one[..], &["--region", "p3", "--region", "p4"]].concat()).expect(0);
+    repository.restore("node", &destination, &[&one[..], &["--region", "p4"]].concat()).expect(0);
+}
