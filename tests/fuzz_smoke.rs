@@ -99,6 +99,11 @@ fn reiserfs() {
 }
 
 #[test]
+fn vmfs() {
+    check(&Subject::vmfs(), 2000);
+}
+
+#[test]
 fn foreign() {
     check(&Subject::foreign(), 1000);
 }

@@ -118,6 +118,11 @@ impl Subject {
         Self::of_regions(vec![Sample::make(10 << 20, small), Sample::unpacked("reiserfs1k")])
     }
 
+    /// Used file blocks of VMFS.
+    pub fn vmfs() -> Self {
+        Self::of_regions(vec![Sample::make(1 << 20, |path| crate::vmfs::make(Path::new(path)))])
+    }
+
     /// Identities of what is only recognised: NILFS2, ISO 9660 and UDF, which are found by following numbers.
     pub fn foreign() -> Self {
         let make = |size, command: &'static [&'static str]| {

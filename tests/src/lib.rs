@@ -17,6 +17,7 @@ pub mod program;
 pub mod restored;
 pub mod sample;
 pub mod tool;
+pub mod vmfs;
 
 pub use file_disk::FileDisk;
 pub use mount::{LoopDevice, Mounted};

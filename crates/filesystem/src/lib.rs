@@ -23,6 +23,7 @@ mod ntfs;
 mod reiserfs;
 mod swap;
 mod used;
+mod vmfs;
 mod xfs;
 
 use block::{Extents, InRegion, ReadAt, RegionExtent};
@@ -140,6 +141,7 @@ const ROWS: &[Row] = &[
     Row { recognise: hfsplus::recognise, coverage: hfsplus::coverage },
     Row { recognise: jfs::recognise, coverage: jfs::coverage },
     Row { recognise: reiserfs::recognise, coverage: reiserfs::coverage },
+    Row { recognise: vmfs::recognise, coverage: vmfs::coverage },
 ];
 
 /// Looks at a region and says which of its bytes must be saved. Never fails: what can't be
