@@ -84,6 +84,31 @@ fn xfs() {
 }
 
 #[test]
+fn hfsplus() {
+    check(&Subject::hfsplus(), 2000);
+}
+
+#[test]
+fn jfs() {
+    check(&Subject::jfs(), 2000);
+}
+
+#[test]
+fn reiserfs() {
+    check(&Subject::reiserfs(), 2000);
+}
+
+#[test]
+fn vmfs() {
+    check(&Subject::vmfs(), 2000);
+}
+
+#[test]
+fn foreign() {
+    check(&Subject::foreign(), 1000);
+}
+
+#[test]
 fn layout() {
     check(&Subject::layout(), 2000);
 }

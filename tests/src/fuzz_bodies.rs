@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use block::{Disk, DiskExtent, Extents, InDisk, ReadAt, RegionExtent, SectorSize, is_zero};
 use filesystem::{Coverage, survey};
 
+use crate::fixture::unpack;
 use crate::tool::run_with_input;
 use crate::{FileDisk, run};
 
@@ -96,6 +97,53 @@ impl Subject {
         ])
     }
 
+    /// Used bytes of HFS+, with a journal and without.
+    pub fn hfsplus() -> Self {
+        Self::of_regions(vec![Sample::unpacked("hfsplus"), Sample::unpacked("hfsx")])
+    }
+
+    /// Used bytes of JFS.
+    pub fn jfs() -> Self {
+        let small = |path: &str| {
+            run("jfs_mkfs", ["-q", path]);
+        };
+        Self::of_regions(vec![Sample::make(24 << 20, small), Sample::unpacked("jfs")])
+    }
+
+    /// Used bytes of ReiserFS.
+    pub fn reiserfs() -> Self {
+        let small = |path: &str| {
+            run("mkreiserfs", ["-q", "-f", "-f", "-b", "1024", "-s", "513", path]);
+        };
+        Self::of_regions(vec![Sample::make(10 << 20, small), Sample::unpacked("reiserfs1k")])
+    }
+
+    /// Used file blocks of VMFS.
+    pub fn vmfs() -> Self {
+        Self::of_regions(vec![Sample::make(1 << 20, |path| crate::vmfs::make(Path::new(path)))])
+    }
+
+    /// Identities of what is only recognised: NILFS2, ISO 9660 and UDF, which are found by following numbers.
+    pub fn foreign() -> Self {
+        let make = |size, command: &'static [&'static str]| {
+            Sample::make(size, move |path| {
+                run(command[0], command[1..].iter().chain([&path]));
+            })
+        };
+        let optical = Sample::make(4 << 20, |path| {
+            let mut bytes = vec![0; 4 << 20];
+            // ISO 9660 with Joliet, and UDF with its descriptors, one after the other.
+            for (at, text) in [(0x8000, "\u{1}CD001"), (0x8800, "\u{2}CD001"), (0x9000, "\u{ff}CD001")] {
+                bytes[at..at + text.len()].copy_from_slice(text.as_bytes());
+            }
+            bytes[0x9001..0x9006].copy_from_slice(b"BEA01");
+            bytes[0x9801..0x9806].copy_from_slice(b"NSR02");
+            bytes[256 * 512..256 * 512 + 24].copy_from_slice(&ANCHOR);
+            std::fs::write(path, bytes).unwrap();
+        });
+        Self { check: check_foreign, samples: vec![make(160 << 20, &["mkfs.nilfs2", "-q"]), optical] }
+    }
+
     /// Partition tables.
     pub fn layout() -> Self {
         let make = |script: &'static str| {
@@ -151,6 +199,14 @@ impl Sample {
         let path = directory.path().join("sample");
         FileDisk::create(&path, size);
         make(path.to_str().unwrap());
+        Self::load(&path)
+    }
+
+    /// A sample that a kernel filled.
+    fn unpacked(name: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sample");
+        unpack(&format!("file_systems/{name}"), &path);
         Self::load(&path)
     }
 
@@ -263,6 +319,19 @@ fn check_coverage(region: &Bent) -> Outcome {
     assert!(used.contains(RegionExtent::between(file_system.size, size)), "bytes after the file system");
     // Every file system keeps something; where nothing is used, the maps were misread.
     assert!(!used.is_empty());
+    Outcome::Understood
+}
+
+/// An anchor of UDF in sector 256 of 512 bytes, which names 16 sectors from sector 257.
+const ANCHOR: [u8; 24] = [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 32, 0, 0, 1, 1, 0, 0];
+
+/// What is only recognised is saved whole, whatever its identity is.
+fn check_foreign(region: &Bent) -> Outcome {
+    let survey = survey(region);
+    assert!(matches!(survey.coverage, Coverage::Whole(_)), "{survey:?}");
+    let Some(file_system) = survey.file_system else { return Outcome::Refused };
+    assert!(file_system.label.is_none_or(|label| !label.is_empty() && label.len() < 1024));
+    assert!(file_system.uuid.is_none_or(|uuid| !uuid.is_empty() && uuid.len() < 128));
     Outcome::Understood
 }
 

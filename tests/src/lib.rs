@@ -20,6 +20,7 @@ pub mod restored;
 pub mod sample;
 pub mod stacks;
 pub mod tool;
+pub mod vmfs;
 
 pub use file_disk::FileDisk;
 pub use mount::{LoopDevice, Mounted};
