@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
 
+pub mod blkid;
 pub mod btrfs;
 pub mod exfat;
 pub mod file_disk;
