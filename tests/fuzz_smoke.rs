@@ -84,6 +84,21 @@ fn xfs() {
 }
 
 #[test]
+fn btrfs() {
+    check(&Subject::btrfs(), 2000);
+}
+
+#[test]
+fn exfat() {
+    check(&Subject::exfat(), 2000);
+}
+
+#[test]
+fn f2fs() {
+    check(&Subject::f2fs(), 2000);
+}
+
+#[test]
 fn layout() {
     check(&Subject::layout(), 2000);
 }
