@@ -109,6 +109,21 @@ fn foreign() {
 }
 
 #[test]
+fn btrfs() {
+    check(&Subject::btrfs(), 2000);
+}
+
+#[test]
+fn exfat() {
+    check(&Subject::exfat(), 2000);
+}
+
+#[test]
+fn f2fs() {
+    check(&Subject::f2fs(), 2000);
+}
+
+#[test]
 fn layout() {
     check(&Subject::layout(), 2000);
 }

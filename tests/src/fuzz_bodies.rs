@@ -5,6 +5,7 @@
 //! is); each patch is a page and a place in it (16 bits each, little-endian), a length and the bytes. Pages are counted
 //! among those that hold something, so that patches hit metadata and not emptiness.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,9 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use block::{Disk, DiskExtent, Extents, InDisk, ReadAt, RegionExtent, SectorSize, is_zero};
 use filesystem::{Coverage, survey};
 
-use crate::fixture::unpack;
+use crate::fixture::unpack_to;
 use crate::tool::run_with_input;
-use crate::{FileDisk, run};
+use crate::{FileDisk, Mounted, run};
 
 const PAGE: usize = 4096;
 /// The most bytes of one patch.
@@ -37,7 +38,12 @@ pub enum Outcome {
 pub struct Subject {
     check: fn(&Bent) -> Outcome,
     samples: Vec<Sample>,
+    /// Makes checksums right again that were right in the sample, so that patches get behind them.
+    seal: Option<Seal>,
 }
+
+/// The patches that make checksums right again.
+type Seal = fn(&Bent) -> Vec<(u64, Vec<u8>)>;
 
 impl Subject {
     /// Used bytes of ext2, ext3 and ext4, with and without checksums.
@@ -141,7 +147,58 @@ impl Subject {
             bytes[256 * 512..256 * 512 + 24].copy_from_slice(&ANCHOR);
             std::fs::write(path, bytes).unwrap();
         });
-        Self { check: check_foreign, samples: vec![make(160 << 20, &["mkfs.nilfs2", "-q"]), optical] }
+        Self { check: check_foreign, seal: None, samples: vec![make(160 << 20, &["mkfs.nilfs2", "-q"]), optical] }
+    }
+
+    /// Used bytes of Btrfs: of one device and as one of two, without and with a log that waits.
+    pub fn btrfs() -> Self {
+        let mixed = |path: String| run("mkfs.btrfs", ["-q", "-M", "-n", "4096", &path]);
+        let samples = vec![
+            Sample::make(32 << 20, |path| {
+                mixed(path.to_owned());
+            }),
+            Sample::make(128 << 20, |path| {
+                run("mkfs.btrfs", ["-q", "-n", "4096", "-d", "single", "-m", "dup", "-r", "src", path]);
+            }),
+            Sample::make(128 << 20, |path| {
+                let other = format!("{path}-other");
+                FileDisk::create(Path::new(&other), 128 << 20);
+                run("mkfs.btrfs", ["-q", "-n", "4096", "-d", "raid0", "-m", "raid1", path, &other]);
+            }),
+            Sample::make(32 << 20, |path| {
+                let other = format!("{path}-mounted");
+                FileDisk::create(Path::new(&other), 32 << 20);
+                mixed(other.clone());
+                let mounted = Mounted::new(Path::new(&other), "loop,commit=300");
+                run(
+                    "dd",
+                    ["if=/dev/zero", &format!("of={}/synced", mounted.path().display()), "count=9", "conv=fsync"],
+                );
+                std::fs::copy(&other, path).unwrap();
+            }),
+        ];
+        Self { seal: Some(seal_btrfs), ..Self::of_regions(samples) }
+    }
+
+    /// Used bytes of exFAT.
+    pub fn exfat() -> Self {
+        let make = |size, unit: &'static str| {
+            Sample::make(size, move |path| {
+                run("mkfs.exfat", ["-c", unit, "-L", "label", path]);
+            })
+        };
+        Self { seal: Some(seal_exfat), ..Self::of_regions(vec![make(8 << 20, "512"), make(40 << 20, "4K")]) }
+    }
+
+    /// Used bytes of F2FS, with and without the extended node bitmap.
+    pub fn f2fs() -> Self {
+        let make = |options: &'static [&'static str]| {
+            Sample::make(64 << 20, move |path| {
+                run("mkfs.f2fs", ["-q"].iter().chain(options).copied().chain([path]));
+            })
+        };
+        let samples = vec![make(&[]), make(&["-i", "-O", "extra_attr,sb_checksum"])];
+        Self { seal: Some(seal_f2fs), ..Self::of_regions(samples) }
     }
 
     /// Partition tables.
@@ -157,11 +214,12 @@ impl Subject {
                 make("label: gpt\n,8M\n,16M,S\n,,\n"),
                 make("label: dos\n,8M,83,*\n,8M,07\n,,E\n,8M\n,8M\n,,\n"),
             ],
+            seal: None,
         }
     }
 
     fn of_regions(samples: Vec<Sample>) -> Self {
-        Self { check: check_coverage, samples }
+        Self { check: check_coverage, samples, seal: None }
     }
 
     /// Number of samples.
@@ -182,7 +240,12 @@ impl Subject {
                 return (self.check)(&Bent::new(&sample, vec![(0, rest)]));
             }
         };
-        (self.check)(&bent)
+        let sealed = match self.seal {
+            // Some inputs are left as they are, so that wrong checksums are tried as well.
+            Some(seal) if choice & 0x80 == 0 => bent.with(seal(&bent)),
+            _ => bent,
+        };
+        (self.check)(&sealed)
     }
 }
 
@@ -206,7 +269,7 @@ impl Sample {
     fn unpacked(name: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("sample");
-        unpack(&format!("file_systems/{name}"), &path);
+        unpack_to(&format!("file_systems/{name}.img"), &path);
         Self::load(&path)
     }
 
@@ -246,14 +309,41 @@ impl Sample {
 /// A sample with patches over it, that counts what is read of it.
 struct Bent<'a> {
     sample: &'a Sample,
-    patches: Vec<(u64, &'a [u8])>,
+    patches: Vec<(u64, Cow<'a, [u8]>)>,
     read_bytes: AtomicU64,
     reads: AtomicU64,
 }
 
 impl<'a> Bent<'a> {
     fn new(sample: &'a Sample, patches: Vec<(u64, &'a [u8])>) -> Self {
+        let patches = patches.into_iter().map(|(position, bytes)| (position, Cow::Borrowed(bytes))).collect();
         Self { sample, patches, read_bytes: 0.into(), reads: 0.into() }
+    }
+
+    /// The same with more patches over it.
+    fn with(&self, more: Vec<(u64, Vec<u8>)>) -> Self {
+        let more = more.into_iter().map(|(position, bytes)| (position, Cow::Owned(bytes)));
+        let patches = self.patches.iter().cloned().chain(more).collect();
+        Self { sample: self.sample, patches, read_bytes: 0.into(), reads: 0.into() }
+    }
+
+    /// The bytes as they are with the patches.
+    fn bytes(&self, offset: u64, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.read_at(offset, &mut bytes).unwrap();
+        bytes
+    }
+
+    /// First byte and content of all pages that are patched: as they were, and as they are.
+    fn bent_pages(&self) -> Vec<(u64, &'a [u8], Vec<u8>)> {
+        let pages = self.sample.pages.iter().filter(|(number, _)| {
+            let (start, end) = (number * PAGE as u64, (number + 1) * PAGE as u64);
+            self.patches.iter().any(|(position, bytes)| *position < end && start < position + bytes.len() as u64)
+        });
+        let pages = pages.filter(|(number, _)| (number + 1) * PAGE as u64 <= self.sample.size);
+        pages
+            .map(|(number, page)| (number * PAGE as u64, page.as_slice(), self.bytes(number * PAGE as u64, PAGE)))
+            .collect()
     }
 
     /// No parser needs to read a region over and over, or in bytes.
@@ -304,6 +394,33 @@ impl Disk for Bent<'_> {
     fn sector_size(&self) -> Option<SectorSize> {
         None
     }
+}
+
+/// Superblocks, and tree blocks of one page.
+fn seal_btrfs(bent: &Bent) -> Vec<(u64, Vec<u8>)> {
+    let sum = |page: &[u8]| crc32c::crc32c(&page[32..]).to_le_bytes().to_vec();
+    let pages = bent.bent_pages().into_iter().filter(|(_, was, _)| was.starts_with(&sum(was)));
+    pages.map(|(start, _, is)| (start, sum(&is))).collect()
+}
+
+/// The first and last blocks of checkpoint packs.
+fn seal_f2fs(bent: &Bent) -> Vec<(u64, Vec<u8>)> {
+    const SUM: usize = PAGE - 4;
+    let sum = |page: &[u8]| {
+        let mut hasher = crc32fast::Hasher::new_with_initial(!0xF2F5_2010);
+        hasher.update(&page[..SUM]);
+        (!hasher.finalize()).to_le_bytes().to_vec()
+    };
+    let pages = bent.bent_pages().into_iter().filter(|(_, was, _)| was.ends_with(&sum(was)));
+    pages.map(|(start, _, is)| (start + SUM as u64, sum(&is))).collect()
+}
+
+/// The boot region with sectors of 512 bytes.
+fn seal_exfat(bent: &Bent) -> Vec<(u64, Vec<u8>)> {
+    let region = bent.bytes(0, 11 * 512);
+    let counted = region.iter().enumerate().filter(|(place, _)| ![106, 107, 112].contains(place));
+    let sum = counted.fold(0_u32, |sum, (_, byte)| sum.rotate_right(1).wrapping_add(u32::from(*byte)));
+    vec![(11 * 512, sum.to_le_bytes().repeat(128))]
 }
 
 fn check_coverage(region: &Bent) -> Outcome {
