@@ -12,8 +12,10 @@ pub mod mount;
 pub mod ntfs;
 pub mod partclone;
 pub mod program;
+pub mod proxy;
 pub mod restored;
 pub mod sample;
+pub mod store_suite;
 pub mod tool;
 
 pub use file_disk::FileDisk;
