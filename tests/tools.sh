@@ -4,7 +4,8 @@ set -eu
 
 packages="
   build-essential
-  attr bsdutils dosfstools e2fsprogs fdisk gdisk jq mount mtools ntfs-3g partclone strace time util-linux xfsprogs zstd
+  attr bsdutils dosfstools e2fsprogs fdisk gdisk iproute2 jq mount mtools ntfs-3g partclone strace time util-linux xfsprogs zstd
+  nfs-ganesha nfs-ganesha-vfs rpcbind
   python3 python3-zstandard
 "
 

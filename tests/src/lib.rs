@@ -8,6 +8,7 @@ pub mod file_disk;
 pub mod fill;
 pub mod fuzz_bodies;
 pub mod fuzz_image;
+pub mod ganesha;
 pub mod mount;
 pub mod ntfs;
 pub mod partclone;

@@ -5,9 +5,11 @@
 mod address;
 mod directory;
 mod lease;
+mod nfs;
 mod patience;
 
 pub use address::{NfsAddress, S3Address, Secret, SmbAddress, host_and_port};
 pub use directory::DirectoryStore;
 pub use lease::{LeaseTimes, Leases};
+pub use nfs::NfsStore;
 pub use patience::{Contact, Fault, Line, Patience, TICK, Watch};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use image::Store;
-use repository::{DirectoryStore, Watch};
+use repository::{DirectoryStore, NfsAddress, NfsStore, Patience, Watch};
 use rust_i18n::t;
 use session::Cancel;
 
@@ -24,10 +24,11 @@ pub struct Target {
 }
 
 /// Opens a target. While a server does not answer, `progress` shows it, and `cancel` ends the wait.
-pub fn open(text: &str, _progress: &Arc<Progress>, _cancel: &Cancel) -> Result<Target, Failure> {
+pub fn open(text: &str, progress: &Arc<Progress>, cancel: &Cancel) -> Result<Target, Failure> {
     let address = address::parse(text).map_err(|error| usage(text, &error))?;
     match address {
         Address::Directory(path) => open_directory(text, &path),
+        Address::Nfs(address) => open_nfs(text, &address, watch(progress, cancel)),
         other => Err(unsupported(text, scheme_of(&other))),
     }
 }
@@ -42,7 +43,15 @@ fn open_directory(text: &str, path: &Path) -> Result<Target, Failure> {
     }
 }
 
-#[expect(dead_code, reason = "for targets in the network")]
+fn open_nfs(text: &str, address: &NfsAddress, watch: Watch) -> Result<Target, Failure> {
+    if address.version == Some(4) {
+        let export = format!("{}:{}", address.host, address.path);
+        return Err(Failure::usage("target-nfs4", &t!("failure.target_nfs4", target = text, export = export)));
+    }
+    let store = NfsStore::open(address, Patience::default(), watch).map_err(|error| Failure::from_store(&error))?;
+    Ok(Target { store: Box::new(store), directory: None })
+}
+
 /// Lets a target tell how it is, and lets the operator end its waits.
 fn watch(progress: &Arc<Progress>, cancel: &Cancel) -> Watch {
     let (progress, cancel) = (progress.clone(), cancel.clone());
