@@ -133,6 +133,16 @@ impl Ganesha {
         command
     }
 
+    /// Moves the calling thread, and all that it starts from now on, to where the server is; tells the port of NFS
+    /// and that of the mount service there.
+    ///
+    /// # Panics
+    /// Where it may not.
+    pub fn enter(&self) -> (u16, u16) {
+        enter(&self.namespace.name).unwrap();
+        (NFS_PORT, MOUNT_PORT)
+    }
+
     /// The process of the portmapper: that it runs is needed by the server.
     pub fn portmapper(&self) -> u32 {
         self.rpcbind.0.id()
@@ -226,11 +236,15 @@ impl Drop for Namespace {
 
 /// Connects to a port inside a namespace. Only the thread that makes the socket has to be there.
 fn connect_inside(namespace: &str, port: u16) -> std::io::Result<TcpStream> {
-    let path = format!("/run/netns/{namespace}");
+    let namespace = namespace.to_owned();
     let connecting = thread::spawn(move || -> std::io::Result<TcpStream> {
-        let namespace = File::open(path)?;
-        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        enter(&namespace)?;
         TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Duration::from_secs(10))
     });
     connecting.join().unwrap()
+}
+
+fn enter(namespace: &str) -> std::io::Result<()> {
+    let file = File::open(format!("/run/netns/{namespace}"))?;
+    Ok(move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?)
 }
