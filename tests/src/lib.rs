@@ -12,13 +12,18 @@ pub mod fill;
 pub mod fixture;
 pub mod fuzz_bodies;
 pub mod fuzz_image;
+pub mod ganesha;
 pub mod mount;
+pub mod nfs_scene;
 pub mod ntfs;
 pub mod partclone;
 pub mod program;
+pub mod proxy;
 pub mod restored;
 pub mod sample;
+pub mod sessions;
 pub mod stacks;
+pub mod store_suite;
 pub mod tool;
 pub mod vmfs;
 
