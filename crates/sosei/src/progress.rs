@@ -19,6 +19,8 @@ const TICK: Duration = Duration::from_millis(500);
 const TEMPLATE: &str =
     "{msg} {elapsed} {wide_bar} {percent:>3}% {bytes:>10}/{total_bytes} {binary_bytes_per_sec} {eta}";
 
+const COUNTING_TEMPLATE: &str = "{msg} {elapsed} {wide_bar} {percent:>3}% {pos}/{len} {eta}";
+
 /// Shows what a session tells.
 pub struct Progress {
     kind: ProgressKind,
@@ -88,7 +90,8 @@ impl Progress {
                 if let Some(bar) = state.bar.take() {
                     bar.finish_and_clear();
                 }
-                let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
+                let template = if phase == Phase::Index { COUNTING_TEMPLATE } else { TEMPLATE };
+                let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
                 let bar = ProgressBar::new(total).with_style(style);
                 state.phase = phase_name(phase);
                 bar.set_message(state.phase.clone());
@@ -182,6 +185,7 @@ fn contact_text(contact: &Contact) -> String {
 fn phase_name(phase: Phase) -> String {
     let key = match phase {
         Phase::Survey => "phase.survey",
+        Phase::Index => "phase.index",
         Phase::Save => "phase.save",
         Phase::Check => "phase.check",
         Phase::Restore => "phase.restore",

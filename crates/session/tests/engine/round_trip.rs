@@ -14,7 +14,7 @@ use crate::stores::HookedStore;
 use crate::work::*;
 
 fn check_round_trip(disk: MemoryDisk) {
-    within_a_minute(move || {
+    within_minutes(move || {
         let store = MemoryStore::new();
         let plan = plan(&store, "one", &disk).unwrap();
         let manifest = save(&store, "one", &disk).unwrap();
@@ -243,7 +243,7 @@ impl Disk for Sparse {
 
 #[test]
 fn holes_of_a_sparse_disk_are_zeros_and_are_not_read() {
-    within_a_minute(|| {
+    within_minutes(|| {
         const SIZE: u64 = 1 << 40;
         let data = [(0, 100_000), (3 * MIB + 5, 3 * MIB + 6), (700_000 * MIB, 700_002 * MIB), (SIZE - 77, SIZE)];
         let data: Vec<_> = data.iter().map(|(start, end)| DiskExtent::between(*start, *end)).collect();

@@ -19,7 +19,7 @@ pub fn run(command: &SetCommand, general: General) -> Result<u8, Failure> {
     signals::cancel_on_signals(&cancel);
     let progress = Progress::new(general);
     let open = target::open(target, &progress, &cancel)?;
-    let report = read_set(&*open.store, set.as_str());
+    let report = read_set(&*open.store, set.as_str(), &*progress, &cancel);
     progress.finish();
     let report = report?;
     if report.images.is_empty() && report.problems.is_empty() {
