@@ -333,3 +333,43 @@ fn a_restore_that_is_stopped_says_so_and_leaves_no_table() {
     sosei(arguments).expect(0);
     sosei(["compare", target, "node", path]).expect(0);
 }
+
+#[test]
+fn a_pack_that_can_not_be_read_blocks_nothing_that_does_not_need_it() {
+    let target = tempfile::tempdir().unwrap();
+    let text = target.path().to_str().unwrap();
+    let packs = || {
+        let printed = run("find", [text, "-name", "*.pack"]);
+        let found: Vec<PathBuf> = printed.lines().map(PathBuf::from).collect();
+        found
+    };
+    let make = |name: &str, byte: u8| {
+        let disk = SampleDisk::new(name, 8 * MIB);
+        disk.write(MIB, &vec![byte; 3 * MIB as usize]);
+        disk
+    };
+    let (node, other) = (make("node.img", 1), make("other.img", 2));
+    sosei(["save", text, "node", node.text()]).expect(0);
+    let lost = packs();
+    sosei(["save", text, "other", other.text()]).expect(0);
+    // Opening it fails as a bad sector under its directory entry would.
+    for pack in &lost {
+        fs::rename(pack, pack.with_extension("kept")).unwrap();
+        std::os::unix::fs::symlink(pack, pack).unwrap();
+    }
+    let destination = other.destination("new.img", 8 * MIB);
+    let new = destination.to_str().unwrap();
+    sosei(["restore", text, "other", new, "--yes"]).expect(0);
+    sosei(["compare", text, "other", new]).expect(0);
+    let failed = sosei(["restore", text, "node", new, "--yes", "--json"]).expect(5);
+    assert_eq!(failed.code(), "damaged");
+    assert!(failed.stdout.contains("no pack holds the chunk"), "{}", failed.stdout);
+    sosei(["compare", text, "other", new]).expect(0);
+    let verified = sosei(["verify", text]).expect(5).stdout;
+    assert!(verified.contains("! node: node:disk: damaged chunks: 1"), "{verified}");
+    assert!(verified.contains("other: good"), "{verified}");
+    // What only that pack held is stored again.
+    sosei(["save", text, "again", node.text()]).expect(0);
+    sosei(["restore", text, "again", new, "--yes"]).expect(0);
+    sosei(["compare", text, "again", new]).expect(0);
+}
