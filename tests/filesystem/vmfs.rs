@@ -160,8 +160,7 @@ fn contradictions_are_damage() {
         "24183808 of the region: expected 10c00002, entry 1 with 200 blocks, found 10c00002, entry 3 with 200 blocks";
     check(entry + 1024 + 512, &[3], id);
     let descriptor = DATA + DESCRIPTORS * MIB + 65536 + 4096 + 2048;
-    let inode =
-        "22091776 of the region: expected 10c00001 and descriptor 00400004, found 10c00001 and 00400005";
+    let inode = "22091776 of the region: expected 10c00001 and descriptor 00400004, found 10c00001 and 00400005";
     check(descriptor + 512, &[5], inode);
     let block = "17825792 of the region: expected byte 0 of the file block bitmap in one of its blocks, found 00000182 as block 0";
     check(descriptor + 1024, &[0x82], block);
