@@ -14,7 +14,7 @@ type Identity = [String; 3];
 
 /// Samples of what is not recognised. It does no harm: what is not recognised is saved whole.
 const NOT_RECOGNISED: [&str; 18] = [
-    // Firmware RAID lies on whole disks, of which two kinds are told apart there.
+    // Firmware RAID lies on whole disks: see below.
     "adaptec-raid",
     "ddf-raid",
     "hpt37x-raid",
@@ -108,6 +108,36 @@ fn names_and_identities_are_those_that_util_linux_expects() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(compared > 110, "{compared} samples");
+}
+
+/// Disks of which no partition is what it seems. The three without a name have weak signatures: two bytes, or zeros.
+const FIRMWARE_RAID: [(&str, Option<&str>); 11] = [
+    ("adaptec-raid", Some("Adaptec HostRAID")),
+    ("ddf-raid", Some("DDF RAID")),
+    ("hpt37x-raid", Some("HighPoint RAID")),
+    ("hpt45x-raid", Some("HighPoint RAID")),
+    ("isw-raid", Some("Intel Matrix Storage RAID")),
+    ("jmicron-raid", None),
+    ("lsi-raid", Some("LSI MegaRAID")),
+    ("nvidia-raid", Some("NVIDIA RAID")),
+    ("promise-raid", Some("Promise FastTrak RAID")),
+    ("silicon-raid", None),
+    ("via-raid", None),
+];
+
+#[test]
+fn disks_of_firmware_raid_are_whole() {
+    let temporary = tempfile::tempdir().unwrap();
+    let image = temporary.path().join("image");
+    for (name, expected) in FIRMWARE_RAID {
+        unpack(&directory().join(format!("images-fs/{name}.img.xz")), &image);
+        let survey = filesystem::survey_of_raid_disk(&FileDisk::open(&image));
+        let detail = survey.map(|survey| match survey.coverage {
+            Coverage::Whole(reason) => reason.detail,
+            Coverage::Used(used) => panic!("{name}: {used:?}"),
+        });
+        assert_eq!(detail, expected.map(|name| format!("the disk is part of {name}")), "{name}");
+    }
 }
 
 /// Types, UUIDs and labels that the installed blkid prints, of what real tools make here.

@@ -15,6 +15,7 @@
 mod bitlocker;
 mod drbd;
 mod dynamic_disk;
+mod firmware_raid;
 mod hfs;
 mod iso9660;
 mod luks;
@@ -30,6 +31,7 @@ use block::{ReadAt, read_vec};
 
 use crate::{Error, FileSystem};
 pub use dynamic_disk::dynamic_disk;
+pub use firmware_raid::firmware_raid;
 pub use structure::utf16_big_endian_text;
 use table::{Magic, Nature, ROWS, Row};
 
@@ -139,25 +141,6 @@ fn is_striped_member(region: &dyn ReadAt) -> Result<bool, Error> {
     Ok(false)
 }
 
-/// The name of a firmware RAID that has its metadata at the end of a whole disk (Intel Matrix Storage, DDF).
-/// Such a disk may be a member of a striped array: what its partitions seem to hold is then not what they hold.
-pub fn firmware_raid(disk: &dyn ReadAt) -> Result<Option<&'static str>, Error> {
-    for sector in [512_u64, 4096] {
-        let last = disk.size().saturating_sub(sector);
-        let before = last.saturating_sub(sector);
-        if before == 0 {
-            continue;
-        }
-        if read_vec(disk, before, 24)?.starts_with(b"Intel Raid ISM Cfg Sig. ") {
-            return Ok(Some("Intel Matrix Storage RAID"));
-        }
-        if read_vec(disk, last, 4)? == [0xDE, 0x11, 0xDE, 0x11] {
-            return Ok(Some("DDF RAID"));
-        }
-    }
-    Ok(None)
-}
-
 #[cfg(test)]
 mod tests {
     use block::{MemoryDisk, WriteAt};
@@ -216,17 +199,6 @@ mod tests {
             let is_older = level_at == 28;
             assert_eq!(bent(position, &md(1, level_at)), is_older, "a mirror at {position} whose checksum is wrong");
         }
-    }
-
-    #[test]
-    fn firmware_raid_is_found_at_the_end_of_a_disk() {
-        let disk = swap();
-        assert_eq!(firmware_raid(&disk).unwrap(), None);
-        disk.write_at((5 << 20) - 1024, b"Intel Raid ISM Cfg Sig. 1.3.00").unwrap();
-        assert_eq!(firmware_raid(&disk).unwrap(), Some("Intel Matrix Storage RAID"));
-        let disk = swap();
-        disk.write_at((5 << 20) - 512, &[0xDE, 0x11, 0xDE, 0x11]).unwrap();
-        assert_eq!(firmware_raid(&disk).unwrap(), Some("DDF RAID"));
     }
 
     #[test]

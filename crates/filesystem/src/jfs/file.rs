@@ -79,10 +79,15 @@ impl Xad {
     }
 }
 
+/// Pages that are read of a tree: as many as hold that many extents. Empty pages may be linked over and over.
+const PAGES_LIMIT: u32 = 1 << 12;
+
 /// The extents of a file: first block in the file, number of blocks, first block in the region.
 #[derive(Debug, Default)]
 pub struct File {
     extents: Vec<(u64, u64, u64)>,
+    /// Pages of the tree that were read.
+    pages: u32,
 }
 
 impl File {
@@ -131,6 +136,10 @@ impl File {
                     return Err(Error::corrupt(position, format!("at most {DEEPEST} levels"), "more"));
                 };
                 let child = xad.address().saturating_mul(superblock.s_bsize.get().into());
+                self.pages = self.pages.saturating_add(1);
+                if self.pages > PAGES_LIMIT {
+                    return Err(Error::corrupt(position, format!("at most {PAGES_LIMIT} pages of extents"), "more"));
+                }
                 // Pages follow one another in ascending order, so each extent is seen once, however pages are linked.
                 if child.saturating_add(4096) > region.size() || (xad.offset() < end && end > 0) {
                     let expected = format!("a page of extents from block {end} inside {} bytes", region.size());

@@ -118,6 +118,26 @@ fn trees_of_more_levels() {
 }
 
 #[test]
+fn empty_pages_are_not_read_without_end() {
+    let disk = file_system();
+    // Seven pages that each name the next one over and over, and a last one that holds nothing.
+    let linked = |child: u32| {
+        let mut page = vec![0; 4096];
+        page[16..20].copy_from_slice(&[4, 0, 0, 1]);
+        (2..256).for_each(|slot| page[slot * 16..][..16].copy_from_slice(&extent(0, 1, child)));
+        page
+    };
+    disk.write_at(TREE + 16, &[5, 0, 18, 0, 18, 0]).unwrap();
+    (2..18).for_each(|slot| disk.write_at(TREE + slot * 16, &extent(0, 1, 200)).unwrap());
+    for number in 0..7 {
+        disk.write_at((200 + number) * BLOCK, &linked(201 + number as u32)).unwrap();
+    }
+    disk.write_at(207 * BLOCK + 16, &[2, 0, 2, 0]).unwrap();
+    let Coverage::Whole(reason) = survey(&disk).coverage else { panic!("used") };
+    assert_eq!(reason.detail, "at byte 843776 of the region: expected at most 4096 pages of extents, found more");
+}
+
+#[test]
 fn a_file_system_in_use_is_not_clean() {
     check_bent(SUPERBLOCK + 40, &[1], ReasonCode::NotClean, "not unmounted: state 1");
     check_bent(SUPERBLOCK + 4, &[3], ReasonCode::Unsupported, "version 3, compression 0");
