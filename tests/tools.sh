@@ -4,7 +4,8 @@ set -eu
 
 packages="
   build-essential
-  attr bsdutils btrfs-progs dosfstools e2fsprogs exfat-fuse exfatprogs f2fs-tools fdisk gdisk jq mount mtools ntfs-3g partclone strace time util-linux xfsprogs zstd
+  attr bsdutils btrfs-progs dosfstools e2fsprogs exfat-fuse exfatprogs f2fs-tools fdisk gdisk jq mount mtools ntfs-3g
+  partclone strace time util-linux xfsprogs zstd
   python3 python3-zstandard
 "
 
