@@ -277,7 +277,11 @@ fn chunks_that_contradict_each_other() {
     let mut image = Sample::new().build();
     // The length of the system chunk in the superblock.
     image.bend_superblock(|block| block[0x32B + 17 + 2] = 2);
-    check_whole(&image, ReasonCode::Damaged, "expected the system chunk 1048576 in the chunk tree, found another chunk");
+    check_whole(
+        &image,
+        ReasonCode::Damaged,
+        "expected the system chunk 1048576 in the chunk tree, found another chunk",
+    );
 }
 
 #[test]
