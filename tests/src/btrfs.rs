@@ -116,7 +116,9 @@ impl BtrfsImage {
     fn extents_of(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<(u64, u64)> {
         let node_size: u64 = self.field(0, "nodesize").parse().unwrap();
         let printed = self.dump(&["-t", "extent"]);
-        let keys = printed.lines().filter_map(|line| line.trim().split_once(" key (")?.1.split_once(')'));
+        // Keys also stand in lines about the content of items.
+        let items = printed.lines().map(str::trim).filter(|line| line.starts_with("item "));
+        let keys = items.filter_map(|line| line.split_once(" key (")?.1.split_once(')'));
         let extents = keys.filter_map(|(key, _)| {
             let words: Vec<_> = key.split(' ').collect();
             let length = match words[1] {

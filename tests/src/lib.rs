@@ -6,6 +6,7 @@
 
 pub mod blkid;
 pub mod btrfs;
+pub mod btrfs_checks;
 pub mod exfat;
 pub mod file_disk;
 pub mod fill;
