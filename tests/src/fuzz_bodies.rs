@@ -13,7 +13,7 @@ use block::{Disk, DiskExtent, Extents, InDisk, ReadAt, RegionExtent, SectorSize,
 use filesystem::{Coverage, survey};
 
 use crate::tool::run_with_input;
-use crate::{FileDisk, run};
+use crate::{FileDisk, fuzz_seals, run, stacks};
 
 const PAGE: usize = 4096;
 /// The most bytes of one patch.
@@ -36,7 +36,12 @@ pub enum Outcome {
 pub struct Subject {
     check: fn(&Bent) -> Outcome,
     samples: Vec<Sample>,
+    /// Makes checksums right again, that parsers reach what is behind them.
+    seal: Seal,
 }
+
+/// The bytes that make a bent disk valid again, with their positions.
+type Seal = fn(&dyn ReadAt) -> Vec<(u64, Vec<u8>)>;
 
 impl Subject {
     /// Used bytes of ext2, ext3 and ext4, with and without checksums.
@@ -96,6 +101,50 @@ impl Subject {
         ])
     }
 
+    /// Volume groups of LVM2, with checksums that are right whatever was bent.
+    pub fn lvm() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut sample = Sample::load(&stacks::unpack("lvm-a", directory.path()));
+        // Old texts would take most of the patches: only the current one, and the data, are left.
+        let header = sample.pages.iter().find(|(number, _)| *number == 1).unwrap();
+        let number = |at: usize| u64::from_le_bytes(header.1[at..at + 8].try_into().unwrap());
+        let (first, last) = (4096 + number(40), 4096 + number(40) + number(48));
+        let text = first / PAGE as u64..=last / PAGE as u64;
+        sample.pages.retain(|(number, _)| *number < 2 || *number >= 256 || text.contains(number));
+        Self { seal: fuzz_seals::lvm, ..Self::of_regions(vec![sample]) }
+    }
+
+    /// Members of mirrors of md, with checksums that are right whatever was bent.
+    pub fn md() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = stacks::unpack("md", directory.path());
+        let places = stacks::places(&disk);
+        let member = |number: usize| {
+            let place = &places[number - 1];
+            let path = directory.path().join(format!("{number}"));
+            crate::sample::copy(&disk, place.start, place.length, &path, 0);
+            Sample::load(&path)
+        };
+        Self { seal: fuzz_seals::md, ..Self::of_regions(vec![member(1), member(3), member(5), member(7)]) }
+    }
+
+    /// Metadata of DRBD behind a file system.
+    pub fn drbd() -> Self {
+        let make = |version: &'static str, more: &'static [&'static str]| {
+            Sample::make(8 << 20, move |path| {
+                let fixed = ["--force", "0", version, path, "internal"];
+                let meta = |rest: &[&str]| {
+                    run_with_input("drbdmeta", fixed.iter().chain(rest), b"yes\n");
+                };
+                meta(&[&["create-md"], more].concat());
+                let node: &[&str] = if version == "v09" { &["--node-id", "0"] } else { &[] };
+                meta(&[node, &["set-gi", "1111111111111111:0:0:0:1:1"]].concat());
+                run("mke2fs", ["-q", "-F", "-t", "ext4", path, "6M"]);
+            })
+        };
+        Self::of_regions(vec![make("v08", &[]), make("v09", &["2"])])
+    }
+
     /// Partition tables.
     pub fn layout() -> Self {
         let make = |script: &'static str| {
@@ -109,11 +158,12 @@ impl Subject {
                 make("label: gpt\n,8M\n,16M,S\n,,\n"),
                 make("label: dos\n,8M,83,*\n,8M,07\n,,E\n,8M\n,8M\n,,\n"),
             ],
+            seal: |_| Vec::new(),
         }
     }
 
     fn of_regions(samples: Vec<Sample>) -> Self {
-        Self { check: check_coverage, samples }
+        Self { check: check_coverage, samples, seal: |_| Vec::new() }
     }
 
     /// Number of samples.
@@ -128,7 +178,11 @@ impl Subject {
     pub fn check(&self, input: &[u8]) -> Outcome {
         let (choice, rest) = input.split_first().unwrap_or((&0, &[]));
         let bent = match self.samples.get(usize::from(*choice) % (self.samples.len() + 1)) {
-            Some(sample) => Bent::new(sample, sample.patches(rest)),
+            Some(sample) => {
+                let mut bent = Bent::new(sample, sample.patches(rest));
+                bent.seals = (self.seal)(&bent);
+                bent
+            }
             None => {
                 let sample = Sample { size: rest.len() as u64, pages: Vec::new() };
                 return (self.check)(&Bent::new(&sample, vec![(0, rest)]));
@@ -191,13 +245,14 @@ impl Sample {
 struct Bent<'a> {
     sample: &'a Sample,
     patches: Vec<(u64, &'a [u8])>,
+    seals: Vec<(u64, Vec<u8>)>,
     read_bytes: AtomicU64,
     reads: AtomicU64,
 }
 
 impl<'a> Bent<'a> {
     fn new(sample: &'a Sample, patches: Vec<(u64, &'a [u8])>) -> Self {
-        Self { sample, patches, read_bytes: 0.into(), reads: 0.into() }
+        Self { sample, patches, seals: Vec::new(), read_bytes: 0.into(), reads: 0.into() }
     }
 
     /// No parser needs to read a region over and over, or in bytes.
@@ -238,6 +293,9 @@ impl ReadAt for Bent<'_> {
             copy_shared(number * PAGE as u64, page, offset, buffer);
         }
         for (position, bytes) in &self.patches {
+            copy_shared(*position, bytes, offset, buffer);
+        }
+        for (position, bytes) in &self.seals {
             copy_shared(*position, bytes, offset, buffer);
         }
         Ok(())

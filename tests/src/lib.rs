@@ -12,6 +12,7 @@ pub mod fill;
 pub mod fixture;
 pub mod fuzz_bodies;
 pub mod fuzz_image;
+pub mod fuzz_seals;
 pub mod mount;
 pub mod ntfs;
 pub mod partclone;

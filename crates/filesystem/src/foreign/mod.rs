@@ -270,6 +270,11 @@ mod tests {
         let metadata = |disk: &MemoryDisk| {
             disk.write_at((5 << 20) - 4096 + 40, &[0xAB; 8]).unwrap();
             disk.write_at((5 << 20) - 4096 + 60, &0x8374_026B_u32.to_be_bytes()).unwrap();
+            // Consistent; 72 sectors, of which an activity log and a bitmap lie before the superblock.
+            disk.write_at((5 << 20) - 4096 + 56, &1_u32.to_be_bytes()).unwrap();
+            for (place, sectors) in [(64, 72_i32), (68, -64), (76, -72)] {
+                disk.write_at((5 << 20) - 4096 + place, &sectors.to_be_bytes()).unwrap();
+            }
         };
         let disk = MemoryDisk::new(5 << 20);
         metadata(&disk);
