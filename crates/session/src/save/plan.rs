@@ -171,7 +171,7 @@ pub fn survey_disks(
 ) -> Result<Vec<Vec<Survey>>> {
     let pairs = || sources.iter().zip(layouts);
     let fixed: Vec<Vec<Option<Survey>>> = pairs()
-        .map(|(source, layout)| layout.regions.iter().map(|region| survey_by_disk(source, region)).collect())
+        .map(|(source, layout)| layout.regions.iter().map(|region| survey_by_disk(source, layout, region)).collect())
         .collect();
     let mut windows = Vec::new();
     for ((source, layout), fixed) in pairs().zip(&fixed) {
@@ -198,13 +198,17 @@ pub fn survey_disks(
 }
 
 /// What the disk as a whole says about a region; `None` where it is to be looked at.
-fn survey_by_disk(source: &Source<'_>, region: &Region) -> Option<Survey> {
+fn survey_by_disk(source: &Source<'_>, layout: &Layout, region: &Region) -> Option<Survey> {
     match region.kind {
         RegionKind::Gap => Some(filesystem::outside_partitions()),
         RegionKind::WholeDisk => filesystem::survey_of_raid_disk(source.disk),
         RegionKind::Partition => filesystem::survey_of_raid_disk(source.disk)
             .or_else(|| filesystem::survey_of_partition_type(&region.partition.as_ref()?.type_id))
-            .or_else(|| filesystem::survey_of_array_disk(source.disk)),
+            .or_else(|| {
+                let partitions = layout.regions.iter().filter(|region| region.kind == RegionKind::Partition);
+                let partitions: Vec<_> = partitions.map(|region| region.extent).collect();
+                filesystem::survey_of_array_disk(source.disk, &partitions)
+            }),
     }
 }
 
