@@ -1,6 +1,6 @@
 //! What a save will read and why: made, shown and confirmed before anything is read for real.
 
-use block::{Extents, InRegion, Window};
+use block::{Extents, InRegion, ReadAt, Window};
 use filesystem::{Coverage, Stacks, Survey};
 use image::{ImageName, Store};
 use layout::{Layout, Region, RegionKind};
@@ -178,7 +178,7 @@ pub fn survey_disks(
         let open = layout.regions.iter().zip(fixed).filter(|(_, fixed)| fixed.is_none());
         windows.extend(open.map(|(region, _)| Window::new(source.disk, region.extent)));
     }
-    let regions: Vec<&dyn block::ReadAt> = windows.iter().map(|window| window as &dyn block::ReadAt).collect();
+    let regions: Vec<&dyn ReadAt> = windows.iter().map(|window| -> &dyn ReadAt { window }).collect();
     let mut stacks = Stacks::find(&regions);
     let mut numbers = 0..regions.len();
     let mut surveys = Vec::new();
