@@ -99,6 +99,46 @@ fn drbd() {
 }
 
 #[test]
+fn hfsplus() {
+    check(&Subject::hfsplus(), 2000);
+}
+
+#[test]
+fn jfs() {
+    check(&Subject::jfs(), 2000);
+}
+
+#[test]
+fn reiserfs() {
+    check(&Subject::reiserfs(), 2000);
+}
+
+#[test]
+fn vmfs() {
+    check(&Subject::vmfs(), 2000);
+}
+
+#[test]
+fn foreign() {
+    check(&Subject::foreign(), 1000);
+}
+
+#[test]
+fn btrfs() {
+    check(&Subject::btrfs(), 2000);
+}
+
+#[test]
+fn exfat() {
+    check(&Subject::exfat(), 2000);
+}
+
+#[test]
+fn f2fs() {
+    check(&Subject::f2fs(), 2000);
+}
+
+#[test]
 fn layout() {
     check(&Subject::layout(), 2000);
 }

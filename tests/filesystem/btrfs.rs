@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use block::{Extents, InRegion, RegionExtent};
 use filesystem::{Coverage, NoteCode, ReasonCode, survey};
+use tests::blkid::{check_same_identity, value};
 use tests::btrfs::BtrfsImage;
 use tests::fill::{content, fill};
 use tests::partclone::used_blocks;
@@ -136,12 +137,8 @@ fn check_partclone(image: &BtrfsImage) {
 #[track_caller]
 fn check_identity(image: &BtrfsImage) {
     let file_system = image.survey(0).file_system.unwrap();
-    let printed = run("blkid", ["-p", "-o", "export", image.paths[0].to_str().unwrap()]);
-    let blkid: BTreeMap<_, _> = printed.lines().filter_map(|line| line.split_once('=')).collect();
-    assert_eq!(file_system.kind, blkid["TYPE"]);
-    assert_eq!(file_system.uuid.as_deref(), blkid.get("UUID").copied());
-    assert_eq!(file_system.label.as_deref(), blkid.get("LABEL").map(|label| label.replace("\\ ", " ")).as_deref());
-    assert_eq!(file_system.block_size.to_string(), blkid["BLOCK_SIZE"]);
+    check_same_identity(&image.paths[0], &file_system);
+    assert_eq!(Some(file_system.block_size.to_string()), value(&image.paths[0], "BLOCK_SIZE"));
 }
 
 #[test]

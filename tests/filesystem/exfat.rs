@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use block::{Extents, InRegion, RegionExtent};
 use filesystem::{Coverage, NoteCode, ReasonCode, Survey, survey};
+use tests::blkid::{check_same_identity, value};
 use tests::exfat::ExfatMounted;
 use tests::fill::content;
 use tests::fixture::unpack;
@@ -93,12 +94,8 @@ fn check_filled(image: &Path) {
     assert_eq!(used, theirs.union(&tail.into()));
 
     let file_system = survey.file_system.unwrap();
-    let printed = run("blkid", ["-p", "-o", "export", image.to_str().unwrap()]);
-    let blkid: BTreeMap<_, _> = printed.lines().filter_map(|line| line.split_once('=')).collect();
-    assert_eq!(file_system.kind, blkid["TYPE"]);
-    assert_eq!(file_system.uuid.as_deref(), blkid.get("UUID").copied());
-    assert_eq!(file_system.label.as_deref(), blkid.get("LABEL").map(|label| label.replace("\\ ", " ")).as_deref());
-    assert_eq!(file_system.block_size.to_string(), blkid["BLOCK_SIZE"]);
+    check_same_identity(image, &file_system);
+    assert_eq!(Some(file_system.block_size.to_string()), value(image, "BLOCK_SIZE"));
 
     let restored = image.with_extension("restored");
     restore_covered(&FileDisk::open(image), &used, &restored);

@@ -2,13 +2,13 @@
 //! map, and proved by fsck.f2fs on a restore of nothing but the covered bytes.
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use block::{Extents, InRegion, RegionExtent};
 use filesystem::{Coverage, NoteCode, ReasonCode, Survey, survey};
+use tests::blkid::check_same_identity;
 use tests::fill::fill;
 use tests::fixture::unpack;
 use tests::partclone::used_blocks;
@@ -49,17 +49,16 @@ fn check_whole(image: &Path, code: ReasonCode, detail: &str) {
 #[track_caller]
 fn counts_of_fsck(image: &Path) -> Vec<String> {
     let printed = run("fsck.f2fs", ["-f", "--dry-run", image.to_str().unwrap()]);
-    let results: Vec<_> = printed.lines().filter(|line| line.starts_with("[FSCK]")).map(str::to_owned).collect();
-    assert!(results.len() > 8, "{printed}");
-    assert!(results.iter().all(|line| line.contains("[Ok..]")), "{printed}");
+    let results = printed.lines().filter(|line| line.contains("[Ok..]") || line.contains("[Fail]"));
+    let results: Vec<_> = results.map(str::to_owned).collect();
+    assert!(results.len() > 8 && results.iter().all(|line| line.contains("[Ok..]")), "{printed}");
     results
 }
 
-/// Blocks in use by the superblock's areas and by the counts of fsck.f2fs.
+/// Exactly what partclone saves.
 #[track_caller]
-fn check_filled(image: &Path, most_free: u64) {
-    let (used, survey) = (used(image), survey_file(image));
-    assert_eq!(survey.notes, []);
+fn check_partclone(image: &Path) {
+    let used = used(image);
     let size = fs::metadata(image).unwrap().len();
     let superblock = fs::read(image).unwrap()[1024..4096].to_vec();
     let word = |at: usize| u64::from(u32::from_le_bytes(superblock[at..at + 4].try_into().unwrap()));
@@ -75,45 +74,57 @@ fn check_filled(image: &Path, most_free: u64) {
         theirs.remove(first);
     }
     assert_eq!(ours_in_areas, theirs);
-    assert!(size - used.total_bytes() > most_free, "{} of {size} bytes used", used.total_bytes());
+}
+
+/// The identity is that of blkid, and fsck.f2fs finds a restore of nothing but the used bytes as good as the source.
+#[track_caller]
+fn check_restores(image: &Path, least_free: u64) {
+    let (used, survey) = (used(image), survey_file(image));
+    assert_eq!(survey.notes, []);
+    let size = fs::metadata(image).unwrap().len();
+    assert!(size - used.total_bytes() > least_free, "{} of {size} bytes used", used.total_bytes());
 
     let file_system = survey.file_system.unwrap();
-    let printed = run("blkid", ["-p", "-o", "export", image.to_str().unwrap()]);
-    let blkid: BTreeMap<_, _> = printed.lines().filter_map(|line| line.split_once('=')).collect();
-    assert_eq!(file_system.kind, blkid["TYPE"]);
-    assert_eq!(file_system.uuid.as_deref(), blkid.get("UUID").copied());
-    assert_eq!(file_system.label.as_deref(), blkid.get("LABEL").map(|label| label.replace("\\ ", " ")).as_deref());
+    check_same_identity(image, &file_system);
 
     let restored = image.with_extension("restored");
     restore_covered(&FileDisk::open(image), &used, &restored);
     assert_eq!(counts_of_fsck(&restored), counts_of_fsck(image));
 }
 
+/// A file system before and after sload.f2fs has filled it. With the extended node bitmap partclone 0.3.23 ends with a
+/// segmentation fault.
 #[track_caller]
 fn check(size: u64, options: &[&str]) {
     let directory = tempfile::tempdir().unwrap();
     let (image, content) = (directory.path().join("image"), directory.path().join("content"));
     make(&image, size, options);
-    check_filled(&image, size / 4);
+    check_restores(&image, size / 4);
     fs::create_dir(&content).unwrap();
     fill(&content);
-    // It follows links, and leaves holes out.
+    // It writes holes as blocks.
     fs::remove_file(content.join("holes")).unwrap();
     run("sload.f2fs", ["-f", content.to_str().unwrap(), image.to_str().unwrap()]);
-    check_filled(&image, size / 4);
+    check_restores(&image, size / 4);
+    if !options.contains(&"-i") {
+        check_partclone(&image);
+    }
 }
 
 #[test]
 fn used_bytes_of_what_sload_fills() {
     check(100 * MIB, &["-l", "a label"]);
     check(300 * MIB + 12 * 4096 + 512, &["-O", "extra_attr,inode_checksum,sb_checksum,inode_crtime,lost_found"]);
-    check(256 * MIB, &["-i", "-s", "4", "-z", "2", "-a", "0"]);
+    check(256 * MIB, &["-s", "4", "-z", "2", "-a", "0"]);
+    check(256 * MIB, &["-i"]);
 }
 
 #[test]
 fn a_file_system_that_the_kernel_filled() {
     let directory = tempfile::tempdir().unwrap();
-    check_filled(&unpack("flash/f2fs-unmounted", directory.path()), 20 * MIB);
+    let image = unpack("flash/f2fs-unmounted", directory.path());
+    check_restores(&image, 20 * MIB);
+    check_partclone(&image);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! is); each patch is a page and a place in it (16 bits each, little-endian), a length and the bytes. Pages are counted
 //! among those that hold something, so that patches hit metadata and not emptiness.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,8 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use block::{Disk, DiskExtent, Extents, InDisk, ReadAt, RegionExtent, SectorSize, is_zero};
 use filesystem::{Coverage, survey};
 
+use crate::fixture::unpack_to;
 use crate::tool::run_with_input;
-use crate::{FileDisk, fuzz_seals, run, stacks};
+use crate::{FileDisk, Mounted, fuzz_seals, run, stacks};
 
 const PAGE: usize = 4096;
 /// The most bytes of one patch.
@@ -36,12 +38,12 @@ pub enum Outcome {
 pub struct Subject {
     check: fn(&Bent) -> Outcome,
     samples: Vec<Sample>,
-    /// Makes checksums right again, that parsers reach what is behind them.
-    seal: Seal,
+    /// Makes checksums right again that were right in the sample, so that patches get behind them.
+    seal: Option<Seal>,
 }
 
-/// The bytes that make a bent disk valid again, with their positions.
-type Seal = fn(&dyn ReadAt) -> Vec<(u64, Vec<u8>)>;
+/// The patches that make checksums right again.
+type Seal = fn(&Bent) -> Vec<(u64, Vec<u8>)>;
 
 impl Subject {
     /// Used bytes of ext2, ext3 and ext4, with and without checksums.
@@ -111,7 +113,7 @@ impl Subject {
         let (first, last) = (4096 + number(40), 4096 + number(40) + number(48));
         let text = first / PAGE as u64..=last / PAGE as u64;
         sample.pages.retain(|(number, _)| *number < 2 || *number >= 256 || text.contains(number));
-        Self { seal: fuzz_seals::lvm, ..Self::of_regions(vec![sample]) }
+        Self { seal: Some(|bent| fuzz_seals::lvm(bent)), ..Self::of_regions(vec![sample]) }
     }
 
     /// Members of mirrors of md, with checksums that are right whatever was bent.
@@ -125,7 +127,10 @@ impl Subject {
             crate::sample::copy(&disk, place.start, place.length, &path, 0);
             Sample::load(&path)
         };
-        Self { seal: fuzz_seals::md, ..Self::of_regions(vec![member(1), member(3), member(5), member(7)]) }
+        Self {
+            seal: Some(|bent| fuzz_seals::md(bent)),
+            ..Self::of_regions(vec![member(1), member(3), member(5), member(7)])
+        }
     }
 
     /// Metadata of DRBD behind a file system.
@@ -145,6 +150,104 @@ impl Subject {
         Self::of_regions(vec![make("v08", &[]), make("v09", &["2"])])
     }
 
+    /// Used bytes of HFS+, with a journal and without.
+    pub fn hfsplus() -> Self {
+        Self::of_regions(vec![Sample::unpacked("hfsplus"), Sample::unpacked("hfsx")])
+    }
+
+    /// Used bytes of JFS.
+    pub fn jfs() -> Self {
+        let small = |path: &str| {
+            run("jfs_mkfs", ["-q", path]);
+        };
+        Self::of_regions(vec![Sample::make(24 << 20, small), Sample::unpacked("jfs")])
+    }
+
+    /// Used bytes of ReiserFS.
+    pub fn reiserfs() -> Self {
+        let small = |path: &str| {
+            run("mkreiserfs", ["-q", "-f", "-f", "-b", "1024", "-s", "513", path]);
+        };
+        Self::of_regions(vec![Sample::make(10 << 20, small), Sample::unpacked("reiserfs1k")])
+    }
+
+    /// Used file blocks of VMFS.
+    pub fn vmfs() -> Self {
+        Self::of_regions(vec![Sample::make(1 << 20, |path| crate::vmfs::make(Path::new(path)))])
+    }
+
+    /// Identities of what is only recognised: NILFS2, ISO 9660 and UDF, which are found by following numbers.
+    pub fn foreign() -> Self {
+        let make = |size, command: &'static [&'static str]| {
+            Sample::make(size, move |path| {
+                run(command[0], command[1..].iter().chain([&path]));
+            })
+        };
+        let optical = Sample::make(4 << 20, |path| {
+            let mut bytes = vec![0; 4 << 20];
+            // ISO 9660 with Joliet, and UDF with its descriptors, one after the other.
+            for (at, text) in [(0x8000, "\u{1}CD001"), (0x8800, "\u{2}CD001"), (0x9000, "\u{ff}CD001")] {
+                bytes[at..at + text.len()].copy_from_slice(text.as_bytes());
+            }
+            bytes[0x9001..0x9006].copy_from_slice(b"BEA01");
+            bytes[0x9801..0x9806].copy_from_slice(b"NSR02");
+            bytes[256 * 512..256 * 512 + 24].copy_from_slice(&ANCHOR);
+            std::fs::write(path, bytes).unwrap();
+        });
+        Self { check: check_foreign, seal: None, samples: vec![make(160 << 20, &["mkfs.nilfs2", "-q"]), optical] }
+    }
+
+    /// Used bytes of Btrfs: of one device and as one of two, without and with a log that waits.
+    pub fn btrfs() -> Self {
+        let mixed = |path: String| run("mkfs.btrfs", ["-q", "-M", "-n", "4096", &path]);
+        let samples = vec![
+            Sample::make(32 << 20, |path| {
+                mixed(path.to_owned());
+            }),
+            Sample::make(128 << 20, |path| {
+                run("mkfs.btrfs", ["-q", "-n", "4096", "-d", "single", "-m", "dup", "-r", "src", path]);
+            }),
+            Sample::make(128 << 20, |path| {
+                let other = format!("{path}-other");
+                FileDisk::create(Path::new(&other), 128 << 20);
+                run("mkfs.btrfs", ["-q", "-n", "4096", "-d", "raid0", "-m", "raid1", path, &other]);
+            }),
+            Sample::make(32 << 20, |path| {
+                let other = format!("{path}-mounted");
+                FileDisk::create(Path::new(&other), 32 << 20);
+                mixed(other.clone());
+                let mounted = Mounted::new(Path::new(&other), "loop,commit=300");
+                run(
+                    "dd",
+                    ["if=/dev/zero", &format!("of={}/synced", mounted.path().display()), "count=9", "conv=fsync"],
+                );
+                std::fs::copy(&other, path).unwrap();
+            }),
+        ];
+        Self { seal: Some(seal_btrfs), ..Self::of_regions(samples) }
+    }
+
+    /// Used bytes of exFAT.
+    pub fn exfat() -> Self {
+        let make = |size, unit: &'static str| {
+            Sample::make(size, move |path| {
+                run("mkfs.exfat", ["-c", unit, "-L", "label", path]);
+            })
+        };
+        Self { seal: Some(seal_exfat), ..Self::of_regions(vec![make(8 << 20, "512"), make(40 << 20, "4K")]) }
+    }
+
+    /// Used bytes of F2FS, with and without the extended node bitmap.
+    pub fn f2fs() -> Self {
+        let make = |options: &'static [&'static str]| {
+            Sample::make(64 << 20, move |path| {
+                run("mkfs.f2fs", ["-q"].iter().chain(options).copied().chain([path]));
+            })
+        };
+        let samples = vec![make(&[]), make(&["-i", "-O", "extra_attr,sb_checksum"])];
+        Self { seal: Some(seal_f2fs), ..Self::of_regions(samples) }
+    }
+
     /// Partition tables.
     pub fn layout() -> Self {
         let make = |script: &'static str| {
@@ -158,12 +261,12 @@ impl Subject {
                 make("label: gpt\n,8M\n,16M,S\n,,\n"),
                 make("label: dos\n,8M,83,*\n,8M,07\n,,E\n,8M\n,8M\n,,\n"),
             ],
-            seal: |_| Vec::new(),
+            seal: None,
         }
     }
 
     fn of_regions(samples: Vec<Sample>) -> Self {
-        Self { check: check_coverage, samples, seal: |_| Vec::new() }
+        Self { check: check_coverage, samples, seal: None }
     }
 
     /// Number of samples.
@@ -178,17 +281,18 @@ impl Subject {
     pub fn check(&self, input: &[u8]) -> Outcome {
         let (choice, rest) = input.split_first().unwrap_or((&0, &[]));
         let bent = match self.samples.get(usize::from(*choice) % (self.samples.len() + 1)) {
-            Some(sample) => {
-                let mut bent = Bent::new(sample, sample.patches(rest));
-                bent.seals = (self.seal)(&bent);
-                bent
-            }
+            Some(sample) => Bent::new(sample, sample.patches(rest)),
             None => {
                 let sample = Sample { size: rest.len() as u64, pages: Vec::new() };
                 return (self.check)(&Bent::new(&sample, vec![(0, rest)]));
             }
         };
-        (self.check)(&bent)
+        let sealed = match self.seal {
+            // Some inputs are left as they are, so that wrong checksums are tried as well.
+            Some(seal) if choice & 0x80 == 0 => bent.with(seal(&bent)),
+            _ => bent,
+        };
+        (self.check)(&sealed)
     }
 }
 
@@ -205,6 +309,14 @@ impl Sample {
         let path = directory.path().join("sample");
         FileDisk::create(&path, size);
         make(path.to_str().unwrap());
+        Self::load(&path)
+    }
+
+    /// A sample that a kernel filled.
+    fn unpacked(name: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sample");
+        unpack_to(&format!("file_systems/{name}.img"), &path);
         Self::load(&path)
     }
 
@@ -244,15 +356,41 @@ impl Sample {
 /// A sample with patches over it, that counts what is read of it.
 struct Bent<'a> {
     sample: &'a Sample,
-    patches: Vec<(u64, &'a [u8])>,
-    seals: Vec<(u64, Vec<u8>)>,
+    patches: Vec<(u64, Cow<'a, [u8]>)>,
     read_bytes: AtomicU64,
     reads: AtomicU64,
 }
 
 impl<'a> Bent<'a> {
     fn new(sample: &'a Sample, patches: Vec<(u64, &'a [u8])>) -> Self {
-        Self { sample, patches, seals: Vec::new(), read_bytes: 0.into(), reads: 0.into() }
+        let patches = patches.into_iter().map(|(position, bytes)| (position, Cow::Borrowed(bytes))).collect();
+        Self { sample, patches, read_bytes: 0.into(), reads: 0.into() }
+    }
+
+    /// The same with more patches over it.
+    fn with(&self, more: Vec<(u64, Vec<u8>)>) -> Self {
+        let more = more.into_iter().map(|(position, bytes)| (position, Cow::Owned(bytes)));
+        let patches = self.patches.iter().cloned().chain(more).collect();
+        Self { sample: self.sample, patches, read_bytes: 0.into(), reads: 0.into() }
+    }
+
+    /// The bytes as they are with the patches.
+    fn bytes(&self, offset: u64, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.read_at(offset, &mut bytes).unwrap();
+        bytes
+    }
+
+    /// First byte and content of all pages that are patched: as they were, and as they are.
+    fn bent_pages(&self) -> Vec<(u64, &'a [u8], Vec<u8>)> {
+        let pages = self.sample.pages.iter().filter(|(number, _)| {
+            let (start, end) = (number * PAGE as u64, (number + 1) * PAGE as u64);
+            self.patches.iter().any(|(position, bytes)| *position < end && start < position + bytes.len() as u64)
+        });
+        let pages = pages.filter(|(number, _)| (number + 1) * PAGE as u64 <= self.sample.size);
+        pages
+            .map(|(number, page)| (number * PAGE as u64, page.as_slice(), self.bytes(number * PAGE as u64, PAGE)))
+            .collect()
     }
 
     /// No parser needs to read a region over and over, or in bytes.
@@ -295,9 +433,6 @@ impl ReadAt for Bent<'_> {
         for (position, bytes) in &self.patches {
             copy_shared(*position, bytes, offset, buffer);
         }
-        for (position, bytes) in &self.seals {
-            copy_shared(*position, bytes, offset, buffer);
-        }
         Ok(())
     }
 }
@@ -306,6 +441,33 @@ impl Disk for Bent<'_> {
     fn sector_size(&self) -> Option<SectorSize> {
         None
     }
+}
+
+/// Superblocks, and tree blocks of one page.
+fn seal_btrfs(bent: &Bent) -> Vec<(u64, Vec<u8>)> {
+    let sum = |page: &[u8]| crc32c::crc32c(&page[32..]).to_le_bytes().to_vec();
+    let pages = bent.bent_pages().into_iter().filter(|(_, was, _)| was.starts_with(&sum(was)));
+    pages.map(|(start, _, is)| (start, sum(&is))).collect()
+}
+
+/// The first and last blocks of checkpoint packs.
+fn seal_f2fs(bent: &Bent) -> Vec<(u64, Vec<u8>)> {
+    const SUM: usize = PAGE - 4;
+    let sum = |page: &[u8]| {
+        let mut hasher = crc32fast::Hasher::new_with_initial(!0xF2F5_2010);
+        hasher.update(&page[..SUM]);
+        (!hasher.finalize()).to_le_bytes().to_vec()
+    };
+    let pages = bent.bent_pages().into_iter().filter(|(_, was, _)| was.ends_with(&sum(was)));
+    pages.map(|(start, _, is)| (start + SUM as u64, sum(&is))).collect()
+}
+
+/// The boot region with sectors of 512 bytes.
+fn seal_exfat(bent: &Bent) -> Vec<(u64, Vec<u8>)> {
+    let region = bent.bytes(0, 11 * 512);
+    let counted = region.iter().enumerate().filter(|(place, _)| ![106, 107, 112].contains(place));
+    let sum = counted.fold(0_u32, |sum, (_, byte)| sum.rotate_right(1).wrapping_add(u32::from(*byte)));
+    vec![(11 * 512, sum.to_le_bytes().repeat(128))]
 }
 
 fn check_coverage(region: &Bent) -> Outcome {
@@ -321,6 +483,19 @@ fn check_coverage(region: &Bent) -> Outcome {
     assert!(used.contains(RegionExtent::between(file_system.size, size)), "bytes after the file system");
     // Every file system keeps something; where nothing is used, the maps were misread.
     assert!(!used.is_empty());
+    Outcome::Understood
+}
+
+/// An anchor of UDF in sector 256 of 512 bytes, which names 16 sectors from sector 257.
+const ANCHOR: [u8; 24] = [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 32, 0, 0, 1, 1, 0, 0];
+
+/// What is only recognised is saved whole, whatever its identity is.
+fn check_foreign(region: &Bent) -> Outcome {
+    let survey = survey(region);
+    assert!(matches!(survey.coverage, Coverage::Whole(_)), "{survey:?}");
+    let Some(file_system) = survey.file_system else { return Outcome::Refused };
+    assert!(file_system.label.is_none_or(|label| !label.is_empty() && label.len() < 1024));
+    assert!(file_system.uuid.is_none_or(|uuid| !uuid.is_empty() && uuid.len() < 128));
     Outcome::Understood
 }
 

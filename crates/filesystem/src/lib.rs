@@ -30,6 +30,7 @@ mod reiserfs;
 mod stack;
 mod swap;
 mod used;
+mod vmfs;
 mod xfs;
 
 use block::{DiskExtent, Extents, InRegion, ReadAt, RegionExtent};
@@ -154,6 +155,7 @@ const ROWS: &[Row] = &[
     Row { recognise: btrfs::recognise, coverage: btrfs::coverage },
     Row { recognise: exfat::recognise, coverage: exfat::coverage },
     Row { recognise: f2fs::recognise, coverage: f2fs::coverage },
+    Row { recognise: vmfs::recognise, coverage: vmfs::coverage },
 ];
 
 /// Looks at a region and says which of its bytes must be saved. Never fails: what can't be

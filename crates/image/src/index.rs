@@ -6,7 +6,7 @@ use crate::chunk::ChunkId;
 use crate::error::{Error, Result};
 use crate::pack::{Pack, PackId};
 use crate::paths::{PACKS_DIRECTORY, pack_path};
-use crate::store::Store;
+use crate::store::{Store, StoreErrorKind};
 
 /// Where a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,25 +37,30 @@ pub struct PackDamage {
 }
 
 impl ChunkIndex {
-    /// Reads the indexes of all packs. Packs with a damaged index are left out and kept as [`ChunkIndex::damaged`].
+    /// Reads the indexes of all packs, one after the other.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// As [`ChunkIndex::of_packs`], and where a directory can't be listed.
     pub fn read(store: &dyn Store) -> Result<Self> {
+        let mut packs = Vec::new();
+        for directory in pack_directories(store)? {
+            packs.extend(packs_in(store, &directory)?);
+        }
+        Self::of_packs(packs.into_iter().map(|path| (Pack::read(store, &path), path)))
+    }
+
+    /// The index of packs that were read. Packs that are damaged or can't be read alone are left out and kept as
+    /// [`ChunkIndex::damaged`]: what is needed of them is missed when it is looked for.
+    ///
+    /// # Errors
+    /// Where the way to the store is lost.
+    pub fn of_packs(packs: impl Iterator<Item = (Result<Pack>, String)>) -> Result<Self> {
         let mut index = Self::default();
-        for directory in store.list(PACKS_DIRECTORY)?.into_iter().filter(|entry| entry.is_directory) {
-            let directory = format!("{PACKS_DIRECTORY}/{}", directory.name);
-            for file in
-                store.list(&directory)?.into_iter().filter(|entry| !entry.is_directory && entry.name.ends_with(".pack"))
-            {
-                let path = format!("{directory}/{}", file.name);
-                match Pack::read(store, &path) {
-                    Ok(pack) => index.add(pack),
-                    Err(error @ (Error::Corrupt { .. } | Error::Unsupported { .. })) => {
-                        index.damaged.push(PackDamage { path, error });
-                    }
-                    Err(error) => return Err(error),
-                }
+        for (pack, path) in packs {
+            match pack {
+                Ok(pack) => index.add(pack),
+                Err(error) if concerns_one_file(&error) => index.damaged.push(PackDamage { path, error }),
+                Err(error) => return Err(error),
             }
         }
         Ok(index)
@@ -105,5 +110,29 @@ impl ChunkIndex {
     /// The number of a pack by its name.
     pub fn pack_number(&self, id: &PackId) -> Option<u32> {
         self.packs.iter().position(|pack| pack.id == *id).and_then(|number| u32::try_from(number).ok())
+    }
+}
+
+/// The directories that hold packs.
+pub fn pack_directories(store: &dyn Store) -> Result<Vec<String>> {
+    let directories = store.list(PACKS_DIRECTORY)?.into_iter().filter(|entry| entry.is_directory);
+    Ok(directories.map(|directory| format!("{PACKS_DIRECTORY}/{}", directory.name)).collect())
+}
+
+/// The paths of the packs in one of these directories.
+pub fn packs_in(store: &dyn Store, directory: &str) -> Result<Vec<String>> {
+    let files = store.list(directory)?.into_iter();
+    let packs = files.filter(|entry| !entry.is_directory && entry.name.ends_with(".pack"));
+    Ok(packs.map(|file| format!("{directory}/{}", file.name)).collect())
+}
+
+fn concerns_one_file(error: &Error) -> bool {
+    match error {
+        Error::Corrupt { .. } | Error::Unsupported { .. } => true,
+        // A bad sector under one pack, or one that may not be read, says nothing about the others.
+        Error::Store(error) => {
+            use StoreErrorKind::{Denied, Io, NotFound, Truncated};
+            matches!(error.kind, Denied | Io | NotFound | Truncated)
+        }
     }
 }

@@ -31,7 +31,7 @@ pub use error::{Error, Result};
 pub use grid::{ChunkGrid, ChunkRange};
 pub use header::{FORMAT_VERSION, RepositoryHeader};
 pub use identity_file::{IdentityFile, IdentityRecord};
-pub use index::{ChunkIndex, Location, PackDamage};
+pub use index::{ChunkIndex, Location, PackDamage, pack_directories, packs_in};
 pub use manifest::{
     CoverageMethod, CoverageRecord, DiskIdentity, DiskRecord, FileSystemRecord, LayerRecord, Machine, Manifest,
     MapRecord, NetworkCard, NoteRecord, RegionRecord, Tool, Totals, VolumeRecord, is_plain,

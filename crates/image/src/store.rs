@@ -108,11 +108,23 @@ pub enum StoreErrorKind {
     Locked,
     /// The file ends before the bytes that were asked for.
     Truncated,
-    /// No space, or over quota.
+    /// No space.
     NoSpace,
-    /// Not allowed, or read-only.
+    /// The space that the owner may use is used up.
+    Quota,
+    /// Not allowed.
     Denied,
-    /// Anything else: I/O error, lost connection, a place that is gone.
+    /// The place can only be read.
+    ReadOnly,
+    /// The server does not know the user, or the password is wrong.
+    Login,
+    /// The server has no such export, share or bucket, or not for this machine.
+    NoExport,
+    /// The server did not answer, and waiting for it was given up.
+    Unreachable,
+    /// The operator did not want to wait for the server.
+    Cancelled,
+    /// Anything else: I/O error, a place that is gone.
     Io,
 }
 
@@ -122,8 +134,10 @@ impl From<&io::Error> for StoreErrorKind {
             io::ErrorKind::NotFound => Self::NotFound,
             io::ErrorKind::AlreadyExists => Self::AlreadyExists,
             io::ErrorKind::UnexpectedEof => Self::Truncated,
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Self::NoSpace,
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied,
+            io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge => Self::NoSpace,
+            io::ErrorKind::QuotaExceeded => Self::Quota,
+            io::ErrorKind::PermissionDenied => Self::Denied,
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
             _ => Self::Io,
         }
     }

@@ -9,6 +9,7 @@ use layout::PlaceOptions;
 use serde::Serialize;
 
 use crate::error::{Error, Refusal, RequestError, Result};
+use crate::index::read_index;
 use crate::load::Loader;
 use crate::pieces::{PIECE_BYTES, Part, Piece, Pieces, Place};
 use crate::progress::{Cancel, Event, Observer, Phase};
@@ -60,7 +61,7 @@ pub fn compare(
         return Err(RequestError::NoDisks.into());
     }
     open_repository(store)?;
-    let index = ChunkIndex::read(store)?;
+    let index = read_index(store, observer, cancel)?;
     let mut comparison = Comparison::default();
     let mut places = Vec::new();
     let mut differences = Vec::new();

@@ -21,7 +21,7 @@ pub enum Error {
     Request(#[from] RequestError),
     /// The repository did not deliver, did not take, or is damaged.
     #[error(transparent)]
-    Repository(#[from] image::Error),
+    Repository(image::Error),
     /// Chunks that the image needs are missing or damaged.
     #[error(
         "{image}: {region}: {count} chunks can't be read from the repository, the first is number {first_chunk}: {reason}"
@@ -230,8 +230,18 @@ impl Error {
     }
 }
 
+impl From<image::Error> for Error {
+    fn from(error: image::Error) -> Self {
+        match error {
+            // The target waited for its server until the operator stopped the work.
+            image::Error::Store(store) if store.kind == image::StoreErrorKind::Cancelled => Self::Cancelled,
+            other => Self::Repository(other),
+        }
+    }
+}
+
 impl From<image::StoreError> for Error {
     fn from(error: image::StoreError) -> Self {
-        Self::Repository(error.into())
+        image::Error::from(error).into()
     }
 }

@@ -8,6 +8,7 @@
 mod compare;
 mod error;
 mod identity;
+mod index;
 mod load;
 mod log;
 mod pieces;

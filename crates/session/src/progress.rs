@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use block::DiskExtent;
 use serde::Serialize;
 
-/// What happens in a session. Numbers are bytes.
+/// What happens in a session. Numbers are bytes, where the phase does not say otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
@@ -54,6 +54,8 @@ pub enum Event {
 pub enum Phase {
     /// Looking at tables and file systems.
     Survey,
+    /// Reading where the chunks of the repository are; counts packs, not bytes.
+    Index,
     /// Reading, compressing and storing.
     Save,
     /// Checking that everything is there before a disk is touched.

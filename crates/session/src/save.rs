@@ -24,8 +24,8 @@ use std::sync::Mutex;
 
 use block::{Extents, InRegion};
 use image::{
-    ChunkIndex, CoverageMethod, CoverageRecord, DiskRecord, FileSystemRecord, LayerRecord, Machine, Manifest,
-    NoteRecord, RegionRecord, Store, StoreErrorKind, Tool, Totals, VolumeRecord, lock_name,
+    CoverageMethod, CoverageRecord, DiskRecord, FileSystemRecord, LayerRecord, Machine, Manifest, NoteRecord,
+    RegionRecord, Store, StoreErrorKind, Tool, Totals, VolumeRecord, lock_name,
 };
 
 pub(crate) use encode::clear_unused;
@@ -33,6 +33,7 @@ pub use level::Level;
 pub use plan::{PlannedDisk, PlannedRegion, SavePlan, SaveRequest, Surveying, plan_save, read_layout, survey_disks};
 
 use crate::error::{Error, Refusal, Result};
+use crate::index::read_index;
 use crate::log::Log;
 use crate::progress::{Cancel, Event, Observer, Phase};
 use crate::repository::{image_exists, open_or_make_repository};
@@ -90,7 +91,7 @@ pub fn save(
     let session: String = for_session.iter().map(|byte| format!("{byte:02x}")).collect();
     let log = Log::create(store, image, observer, settings.now)?;
     log.begin(&session, &settings.version)?;
-    let mut index = ChunkIndex::read(store)?;
+    let mut index = read_index(store, &log, cancel)?;
     for damage in index.damaged() {
         log.notify(Event::Warning { text: format!("{}: not used: {}", damage.path, damage.error) });
     }

@@ -1,9 +1,11 @@
 //! The images of all nodes of a cluster that belong together.
 
-use image::{ChunkIndex, Manifest, Store};
+use image::{Manifest, Store};
 use serde::Serialize;
 
 use crate::error::Result;
+use crate::index::read_index;
+use crate::progress::{Cancel, Observer};
 use crate::repository::{list_images, open_repository};
 use crate::restore::{MirrorHalf, half_of_region};
 
@@ -81,9 +83,9 @@ const CRASHED_PRIMARY: u32 = 1 << 6;
 ///
 /// # Errors
 /// Where the repository can't be read. A set without images is an empty report.
-pub fn read_set(store: &dyn Store, set: &str) -> Result<SetReport> {
+pub fn read_set(store: &dyn Store, set: &str, observer: &dyn Observer, cancel: &Cancel) -> Result<SetReport> {
     open_repository(store)?;
-    let index = ChunkIndex::read(store)?;
+    let index = read_index(store, observer, cancel)?;
     let mut report = SetReport::default();
     for listed in list_images(store)? {
         let manifest = match listed.manifest {

@@ -9,6 +9,7 @@ use image::{CHUNK_SIZE, ChunkContent, ChunkId, ChunkIndex, Decoder, ImageName, M
 use serde::Serialize;
 
 use crate::error::{Error, RequestError, Result};
+use crate::index::read_index;
 use crate::progress::{Cancel, Event, Observer, Phase};
 use crate::repository::{Listed, list_images, open_repository};
 use crate::restore::plan::open_map;
@@ -97,7 +98,7 @@ pub fn verify(
             return Err(RequestError::NoImage(wanted.to_string()).into());
         }
     }
-    let index = ChunkIndex::read(store)?;
+    let index = read_index(store, observer, cancel)?;
     let mut verification = Verification::default();
     let mut bad = BadChunks::default();
     for damage in index.damaged() {

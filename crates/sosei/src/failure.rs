@@ -303,20 +303,41 @@ impl Failure {
         }
     }
 
-    fn from_store(error: &image::StoreError) -> Self {
+    /// A target that did not do what was asked.
+    pub fn from_store(error: &image::StoreError) -> Self {
         use image::StoreErrorKind;
         let details = chain(error);
         let (code, message, next) = match error.kind {
             StoreErrorKind::NoSpace => ("target-full", t!("failure.target_full", details = details), t!("next.space")),
+            StoreErrorKind::Quota => ("target-quota", t!("failure.target_quota", details = details), t!("next.quota")),
             StoreErrorKind::Denied => {
                 ("target-denied", t!("failure.target_denied", details = details), t!("next.allow"))
+            }
+            StoreErrorKind::ReadOnly => {
+                ("target-read-only", t!("failure.target_read_only", details = details), t!("next.writable"))
+            }
+            StoreErrorKind::Login => ("target-login", t!("failure.target_login", details = details), t!("next.login")),
+            StoreErrorKind::NoExport => {
+                ("target-no-export", t!("failure.target_no_export", details = details), t!("next.export"))
+            }
+            StoreErrorKind::Unreachable => {
+                ("target-unreachable", t!("failure.target_unreachable", details = details), t!("next.reach"))
+            }
+            StoreErrorKind::Cancelled => {
+                let message = t!("failure.cancelled");
+                return Self::new(CANCELLED, "cancelled", &message, &t!("state.nothing"), &t!("next.cancelled"));
+            }
+            StoreErrorKind::Locked => {
+                ("target-lock-lost", t!("failure.target_lock_lost", details = details), t!("next.wait"))
             }
             // A file that the manifest or an index names is gone or has become shorter.
             StoreErrorKind::NotFound | StoreErrorKind::Truncated => {
                 let message = t!("failure.damaged", details = details);
                 return Self::new(DAMAGED, "damaged", &message, &t!("state.nothing"), &t!("next.damaged"));
             }
-            _ => ("target-failed", t!("failure.target_failed", details = details), t!("next.target_failed")),
+            StoreErrorKind::AlreadyExists | StoreErrorKind::Io => {
+                ("target-failed", t!("failure.target_failed", details = details), t!("next.target_failed"))
+            }
         };
         Self::new(FAILED, code, &message, &t!("state.nothing"), &next)
     }

@@ -1,11 +1,13 @@
 //! Showing progress on standard error: a bar for people, lines of JSON for programs.
 
 use std::io::IsTerminal;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use repository::Contact;
 use rust_i18n::t;
+use serde_json::{Value, json};
 use session::{Event, Observer, Phase};
 
 use crate::arguments::{General, ProgressKind};
@@ -16,6 +18,8 @@ const JSON_INTERVAL: Duration = Duration::from_millis(500);
 const TICK: Duration = Duration::from_millis(500);
 const TEMPLATE: &str =
     "{msg} {elapsed} {wide_bar} {percent:>3}% {bytes:>10}/{total_bytes} {binary_bytes_per_sec} {eta}";
+
+const COUNTING_TEMPLATE: &str = "{msg} {elapsed} {wide_bar} {percent:>3}% {pos}/{len} {eta}";
 
 /// Shows what a session tells.
 pub struct Progress {
@@ -32,13 +36,32 @@ struct State {
 
 impl Progress {
     /// Shows progress as asked for.
-    pub fn new(general: General) -> Self {
+    pub fn new(general: General) -> Arc<Self> {
         let kind = match general.progress {
             ProgressKind::Auto if std::io::stderr().is_terminal() => ProgressKind::Bar,
             ProgressKind::Auto => ProgressKind::None,
             kind => kind,
         };
-        Self { kind, state: Mutex::default() }
+        Arc::new(Self { kind, state: Mutex::default() })
+    }
+
+    /// Shows how the way to the target is. A lost contact is told also where no progress is wanted.
+    pub fn contact(&self, contact: &Contact) {
+        if self.kind == ProgressKind::Json {
+            error_line(contact_event(contact).to_string());
+            return;
+        }
+        let text = contact_text(contact);
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&state.bar, contact) {
+            // It only says again what the line above the bar says already.
+            (Some(bar), Contact::StillLost { .. }) => bar.set_message(text),
+            (Some(bar), Contact::Back { .. }) => {
+                bar.set_message(state.phase.clone());
+                state.print(&text);
+            }
+            _ => state.print(&text),
+        }
     }
 
     /// Takes the bar away.
@@ -67,7 +90,8 @@ impl Progress {
                 if let Some(bar) = state.bar.take() {
                     bar.finish_and_clear();
                 }
-                let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
+                let template = if phase == Phase::Index { COUNTING_TEMPLATE } else { TEMPLATE };
+                let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
                 let bar = ProgressBar::new(total).with_style(style);
                 state.phase = phase_name(phase);
                 bar.set_message(state.phase.clone());
@@ -120,9 +144,48 @@ impl Observer for Progress {
     }
 }
 
+/// How the way to the target is, for programs. Times are whole seconds.
+fn contact_event(contact: &Contact) -> Value {
+    match contact {
+        Contact::Lost { operation, error, give_up_after } => json!({
+            "event": "target", "state": "lost", "operation": operation, "error": error,
+            "give_up_after": give_up_after.as_secs(),
+        }),
+        Contact::StillLost { lost_for, left } => {
+            json!({ "event": "target", "state": "lost", "lost_for": lost_for.as_secs(), "left": left.as_secs() })
+        }
+        Contact::Back { lost_for } => json!({ "event": "target", "state": "back", "lost_for": lost_for.as_secs() }),
+        Contact::LockWatched { name, at_most } => {
+            json!({ "event": "target", "state": "lock-watched", "lock": name, "at_most": at_most.as_secs() })
+        }
+    }
+}
+
+/// How the way to the target is, for people.
+fn contact_text(contact: &Contact) -> String {
+    let time = |time: &Duration| match time.as_secs_f64().ceil() {
+        seconds if seconds < 60.0 => format!("{seconds} s"),
+        seconds => format!("{} min", (seconds / 60.0).round()),
+    };
+    let text = match contact {
+        Contact::Lost { error, give_up_after, .. } => {
+            t!("progress.target_lost", details = error, time = time(give_up_after))
+        }
+        Contact::StillLost { lost_for, left } => {
+            t!("progress.target_still_lost", time = time(lost_for), left = time(left))
+        }
+        Contact::Back { lost_for } => t!("progress.target_back", time = time(lost_for)),
+        Contact::LockWatched { name, at_most } => {
+            t!("progress.lock_watched", lock = name, time = time(at_most))
+        }
+    };
+    text.into_owned()
+}
+
 fn phase_name(phase: Phase) -> String {
     let key = match phase {
         Phase::Survey => "phase.survey",
+        Phase::Index => "phase.index",
         Phase::Save => "phase.save",
         Phase::Check => "phase.check",
         Phase::Restore => "phase.restore",

@@ -1,12 +1,19 @@
 //! Where a repository is, as an operator writes it.
 
+mod address;
+mod secret;
+
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use image::Store;
-use repository::DirectoryStore;
+use repository::{DirectoryStore, NfsAddress, NfsStore, Patience, Watch};
 use rust_i18n::t;
+use session::Cancel;
 
+use self::address::{Address, AddressError, Part};
 use crate::failure::Failure;
+use crate::progress::Progress;
 
 /// A target that is open.
 pub struct Target {
@@ -16,19 +23,90 @@ pub struct Target {
     pub directory: Option<PathBuf>,
 }
 
-/// Opens a target.
-pub fn open(text: &str) -> Result<Target, Failure> {
-    // "nfs://…", "usb:LABEL": another kind of target, not a directory with a strange name. A path
-    // with a colon in it can still be written as ./path.
-    let scheme = text.split_once(':').map(|(scheme, _)| scheme);
-    if let Some(scheme) = scheme.filter(|scheme| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
-        return Err(Failure::usage("target-unknown", &t!("failure.target_unknown", target = text, scheme = scheme)));
+/// Opens a target. While a server does not answer, `progress` shows it, and `cancel` ends the wait.
+pub fn open(text: &str, progress: &Arc<Progress>, cancel: &Cancel) -> Result<Target, Failure> {
+    let address = address::parse(text).map_err(|error| usage(text, &error))?;
+    match address {
+        Address::Directory(path) => open_directory(text, &path),
+        Address::Nfs(address) => open_nfs(text, &address, watch(progress, cancel)),
+        other => Err(unsupported(text, scheme_of(&other))),
     }
-    match DirectoryStore::open(Path::new(text)) {
+}
+
+fn open_directory(text: &str, path: &Path) -> Result<Target, Failure> {
+    match DirectoryStore::open(path) {
         Ok(store) => {
             let directory = Some(store.root().to_owned());
             Ok(Target { store: Box::new(store), directory })
         }
         Err(error) => Err(Failure::target_absent(text, &error)),
+    }
+}
+
+fn open_nfs(text: &str, address: &NfsAddress, watch: Watch) -> Result<Target, Failure> {
+    if address.version == Some(4) {
+        let export = format!("{}:{}", address.host, address.path);
+        return Err(Failure::usage("target-nfs4", &t!("failure.target_nfs4", target = text, export = export)));
+    }
+    let store = NfsStore::open(address, Patience::default(), watch).map_err(|error| Failure::from_store(&error))?;
+    Ok(Target { store: Box::new(store), directory: None })
+}
+
+/// Lets a target tell how it is, and lets the operator end its waits.
+fn watch(progress: &Arc<Progress>, cancel: &Cancel) -> Watch {
+    let (progress, cancel) = (progress.clone(), cancel.clone());
+    Watch {
+        report: Arc::new(move |contact| progress.contact(&contact)),
+        is_cancelled: Arc::new(move || cancel.is_cancelled()),
+    }
+}
+
+fn scheme_of(address: &Address) -> &'static str {
+    match address {
+        Address::Directory(_) => "",
+        Address::Usb { .. } => "usb",
+        Address::Nfs(_) => "nfs",
+        Address::Smb(_) => "smb",
+        Address::S3(_) => "s3",
+    }
+}
+
+fn unsupported(text: &str, scheme: &str) -> Failure {
+    Failure::usage("target-unknown", &t!("failure.target_unknown", target = text, scheme = scheme))
+}
+
+/// What is wrong with a target as it was written.
+fn usage(text: &str, error: &AddressError) -> Failure {
+    let message = match error {
+        AddressError::Scheme(scheme) => return unsupported(text, scheme),
+        // The target itself is not repeated: messages end up in logs.
+        AddressError::Secret => return Failure::usage("secret-in-target", &t!("failure.target_secret")),
+        AddressError::Missing(part) => {
+            let part = t!(part_key(*part));
+            t!("failure.target_missing", target = text, part = part)
+        }
+        AddressError::Unexpected(part) => {
+            let part = t!(part_key(*part));
+            t!("failure.target_unexpected", target = text, part = part)
+        }
+        AddressError::Port(port) => t!("failure.target_port", target = text, port = port),
+        AddressError::Setting(setting) => t!("failure.target_setting", target = text, setting = setting),
+        AddressError::Value { setting, value } => {
+            t!("failure.target_value", target = text, setting = setting, value = value)
+        }
+        AddressError::Escape(escaped) => t!("failure.target_escape", target = text, escaped = escaped),
+    };
+    Failure::usage("target-address", &message)
+}
+
+fn part_key(part: Part) -> &'static str {
+    match part {
+        Part::Slashes => "target.slashes",
+        Part::Host => "target.host",
+        Part::User => "target.user",
+        Part::Export => "target.export",
+        Part::Share => "target.share",
+        Part::Bucket => "target.bucket",
+        Part::Label => "target.label",
     }
 }

@@ -269,11 +269,9 @@ mod tests {
     fn what_lies_at_the_end_counts_only_alone() {
         let metadata = |disk: &MemoryDisk| {
             disk.write_at((5 << 20) - 4096 + 40, &[0xAB; 8]).unwrap();
-            disk.write_at((5 << 20) - 4096 + 60, &0x8374_026B_u32.to_be_bytes()).unwrap();
-            // Consistent; 72 sectors, of which an activity log and a bitmap lie before the superblock.
-            disk.write_at((5 << 20) - 4096 + 56, &1_u32.to_be_bytes()).unwrap();
-            for (place, sectors) in [(64, 72_i32), (68, -64), (76, -72)] {
-                disk.write_at((5 << 20) - 4096 + place, &sectors.to_be_bytes()).unwrap();
+            // Consistent; magic; sectors of the metadata, and where log and bitmap lie before it.
+            for (at, value) in [(56, 1), (60, 0x8374_026B), (64, 80), (68, -64_i32 as u32), (76, -72_i32 as u32)] {
+                disk.write_at((5 << 20) - 4096 + at, &value.to_be_bytes()).unwrap();
             }
         };
         let disk = MemoryDisk::new(5 << 20);

@@ -118,7 +118,6 @@ pub const ROWS: &[Row] = &[
     Row { kind: "oracleasm", name: "Oracle ASM", nature: Stack, magics: &[magic(0, 32, b"ORCLDISK")], identity: at(Uuid::None, Label::Text(40, 24)) },
     Row { kind: "sbd", name: "sbd", nature: Stack, magics: &[magic(0, 0, b"SBD_SBD_")], identity: at(Uuid::Bytes(33), Label::None) },
     Row { kind: "sanlock", name: "sanlock", nature: Stack, magics: &[magic(0, 0, b"\x10\x20\x21\x12")], identity: NONE },
-    Row { kind: "VMFS_volume_member", name: "VMFS volume", nature: Stack, magics: &[magic(0x10_0000, 0, b"\x0D\xD0\x01\xC0")], identity: at(Uuid::Text(0x200 + 20, 35), Label::None) },
     Row { kind: "ubi", name: "UBI", nature: Stack, magics: &[magic(0, 0, b"UBI#")], identity: Identity::By(ubi) },
 
     Row { kind: "ReFS", name: "ReFS", nature: FileSystem, magics: &[magic(0, 3, b"ReFS\0\0\0\0")], identity: NONE },

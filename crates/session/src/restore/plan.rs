@@ -10,6 +10,7 @@ use layout::{Change, Grow, NewIds, PlaceError, PlaceOptions, Placement};
 
 use super::mirror::{self, MirrorHalf};
 use crate::error::{Error, Refusal, RequestError, Result};
+use crate::index::read_index;
 use crate::load::Loader;
 use crate::pieces::Place;
 use crate::progress::{Cancel, Event, Observer, Phase};
@@ -165,7 +166,7 @@ pub fn plan_restore(
     } else {
         plan_regions(&manifest, assignments, &request)?
     };
-    let index = ChunkIndex::read(store)?;
+    let index = read_index(store, observer, cancel)?;
     let mirrors = mirror::plan(store, &index, &manifest, &disks)?;
     let plan = RestorePlan { manifest, request, disks, mirrors, index };
     check_chunks(store, &plan, observer, cancel)?;

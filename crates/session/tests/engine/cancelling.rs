@@ -14,7 +14,7 @@ use crate::work::*;
 
 #[test]
 fn a_save_can_be_cancelled_at_any_event() {
-    within_a_minute(|| {
+    within_minutes(|| {
         let disk = machine();
         for number in 1..10_000 {
             let store = MemoryStore::new();
@@ -41,7 +41,7 @@ fn a_save_can_be_cancelled_at_any_event() {
 
 #[test]
 fn a_restore_can_be_cancelled_at_any_event() {
-    within_a_minute(|| {
+    within_minutes(|| {
         let (disk, store) = (machine(), MemoryStore::new());
         let plan = plan(&store, "one", &disk).unwrap();
         save(&store, "one", &disk).unwrap();
@@ -124,7 +124,7 @@ impl Disk for Counting {
 
 #[test]
 fn a_store_that_blocks_stops_the_readers_soon() {
-    within_a_minute(|| {
+    within_minutes(|| {
         const SIZE: u64 = 120 * MIB;
         let disk = Arc::new(Counting::new(SIZE));
         // The first record waits until everything that can be read was: the number of bytes no longer grows.
@@ -155,7 +155,7 @@ fn a_store_that_blocks_stops_the_readers_soon() {
 #[test]
 fn any_number_of_threads_ends() {
     for (readers, encoders) in [(1, 1), (8, 8), (1, 8), (8, 1), (0, 0), (100, 1), (64, 64)] {
-        within_a_minute(move || {
+        within_minutes(move || {
             let (disk, inner) = (machine(), MemoryStore::new());
             let store = HookedStore::new(inner, |_, _| (0..20).for_each(|_| std::thread::yield_now()));
             save_with(&store, "one", &disk, &settings(readers, encoders), &(), &Cancel::new()).unwrap();
@@ -167,7 +167,7 @@ fn any_number_of_threads_ends() {
 #[test]
 fn failing_sources_and_stores_end_any_number_of_threads() {
     for (readers, encoders) in [(1, 1), (8, 8), (100, 1)] {
-        within_a_minute(move || {
+        within_minutes(move || {
             let disk = machine();
             for number in (1..40).step_by(3) {
                 let store = MemoryStore::new();
@@ -199,7 +199,7 @@ fn a_disk_that_panics_ends_the_save() {
             None
         }
     }
-    within_a_minute(|| {
+    within_minutes(|| {
         let disk = MemoryDisk::new(100 * MIB);
         disk.write_at(0, b"data").unwrap();
         let store = MemoryStore::new();
@@ -262,7 +262,7 @@ impl Observer for Gate {
 
 #[test]
 fn an_image_that_is_being_saved_is_busy() {
-    within_a_minute(|| {
+    within_minutes(|| {
         let (disk, store) = (machine(), MemoryStore::new());
         let plan = plan(&store, "one", &disk).unwrap();
         let gate = Gate { is_open: Mutex::new(false), changed: Condvar::new() };

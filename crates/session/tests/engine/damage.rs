@@ -36,7 +36,7 @@ fn names_damage(verification: &Verification) -> bool {
 
 #[test]
 fn one_flipped_bit_anywhere_is_noticed_and_never_restored() {
-    within_a_minute(|| {
+    within_minutes(|| {
         let (disk, store) = (small(), MemoryStore::new());
         save(&store, "one", &disk).unwrap();
         assert_whole(&store, "one", &disk);
@@ -204,7 +204,7 @@ fn chunks_of_a_pack_with_a_damaged_index_are_stored_again() {
 
 #[test]
 fn a_pack_that_vanishes_during_a_restore_is_damage_and_nothing_boots() {
-    within_a_minute(|| {
+    within_minutes(|| {
         let disk = machine();
         let layout = layout::read(&disk).unwrap();
         for number in 1..1000 {

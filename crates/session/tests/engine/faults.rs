@@ -12,7 +12,7 @@ use crate::work::*;
 
 /// For every n, the n-th operation of a kind fails on the destination, and all after it.
 fn check_destination(disk: MemoryDisk, operation: Operation) {
-    within_a_minute(move || {
+    within_minutes(move || {
         let store = MemoryStore::new();
         let plan = plan(&store, "one", &disk).unwrap();
         save(&store, "one", &disk).unwrap();
@@ -71,7 +71,7 @@ fn a_destination_that_can_not_be_read_back_does_not_boot() {
 
 #[test]
 fn what_a_destination_held_is_gone_before_anything_else_is_written() {
-    within_a_minute(|| {
+    within_minutes(|| {
         let (disk, store) = (mbr(), MemoryStore::new());
         save(&store, "one", &disk).unwrap();
         let (mut untouched, mut cleared) = (0, 0);
@@ -195,7 +195,7 @@ fn a_disk_that_returns_other_bytes_than_were_written_is_told() {
 #[test]
 fn a_source_that_goes_away_leaves_no_image_and_nothing_is_lost() {
     for readers in [1, 4] {
-        within_a_minute(move || {
+        within_minutes(move || {
             let disk = machine();
             for number in (1..10_000).step_by(readers) {
                 let store = MemoryStore::new();
@@ -255,7 +255,7 @@ fn a_sector_that_is_read_at_the_third_try_is_not_lost() {
 
 #[test]
 fn a_read_that_fails_once_loses_nothing() {
-    within_a_minute(|| {
+    within_minutes(|| {
         let disk = bare();
         for number in 2..10_000 {
             let store = MemoryStore::new();
@@ -275,7 +275,7 @@ fn a_read_that_fails_once_loses_nothing() {
 
 #[test]
 fn a_source_that_goes_away_while_bad_sectors_are_narrowed_down_leaves_no_image() {
-    within_a_minute(|| {
+    within_minutes(|| {
         let disk = bare();
         let bad = DiskExtent::between(1_100_000, 1_100_001);
         for number in 1..10_000 {
@@ -297,7 +297,7 @@ fn a_source_that_goes_away_while_bad_sectors_are_narrowed_down_leaves_no_image()
 
 #[test]
 fn bad_sectors_are_listed_and_everything_else_comes_back() {
-    within_a_minute(|| {
+    within_minutes(|| {
         let (disk, store) = (machine(), MemoryStore::new());
         let p2 = 10_240 * 512;
         let lost = [(p2 + 1000, p2 + 1001), (p2 + 256 * KIB, p2 + 256 * KIB + 1), (p2 + 600 * KIB, p2 + 602 * KIB)];
@@ -344,7 +344,7 @@ fn the_last_bytes_of_a_disk_of_an_odd_size_can_be_bad() {
 
 #[test]
 fn a_store_that_fails_at_any_writing_leaves_no_image_or_a_whole_one() {
-    within_a_minute(|| {
+    within_minutes(|| {
         let disk = machine();
         let store = MemoryStore::new();
         save(&store, "one", &disk).unwrap();
@@ -377,7 +377,7 @@ fn a_store_that_fails_at_any_writing_leaves_no_image_or_a_whole_one() {
 
 #[test]
 fn a_resumed_save_that_fails_at_any_writing_goes_on_once_more() {
-    within_a_minute(|| {
+    within_minutes(|| {
         let disk = mbr();
         for number in 1..10_000 {
             let store = MemoryStore::new();

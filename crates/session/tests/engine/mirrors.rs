@@ -77,7 +77,7 @@ fn a_half_whose_peer_lived_on_is_marked_and_nothing_else_differs() {
 
 #[test]
 fn at_no_moment_does_a_disk_hold_an_unmarked_half() {
-    within_a_minute(|| {
+    within_minutes(|| {
         let ((disk, place), store) = (half(0x10, 0), MemoryStore::new());
         save(&store, "one", &disk).unwrap();
         let unmarked = read_vec(&disk, place, 4096).unwrap();

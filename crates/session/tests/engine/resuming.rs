@@ -45,7 +45,7 @@ fn stored_so_far(store: &MemoryStore) -> u64 {
 
 #[test]
 fn two_runs_store_together_what_one_stores() {
-    within_a_minute(|| {
+    within_minutes(|| {
         let disk = machine();
         let store = MemoryStore::new();
         let expected = save(&store, "one", &disk).unwrap().totals.stored_bytes;
@@ -102,7 +102,7 @@ fn the_same_disk_under_another_name_stores_no_pack() {
 
 #[test]
 fn several_machines_save_to_one_store_at_once() {
-    within_a_minute(|| {
+    within_minutes(|| {
         let store = MemoryStore::new();
         std::thread::scope(|scope| {
             let threads: Vec<_> = ["a", "b", "c"]
@@ -122,7 +122,7 @@ fn several_machines_save_to_one_store_at_once() {
 
 #[test]
 fn packs_larger_than_their_limit_are_divided() {
-    within_a_minute(|| {
+    within_minutes(|| {
         let disk = block::MemoryDisk::new(150 * MIB);
         disk.write_at(0, &Random(3).bytes(140 * MIB)).unwrap();
         let store = MemoryStore::new();

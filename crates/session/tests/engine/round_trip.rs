@@ -9,12 +9,12 @@ use block::{
 use image::MemoryStore;
 use session::{Error, Refusal, RestoreRequest};
 
-use crate::samples::{MIB, bare, bytes_of, gpt, machine, mbr, primary, used_disk, write_swap};
+use crate::samples::{MIB, bare, bytes_of, dynamic, gpt, machine, mbr, primary, used_disk, write_swap};
 use crate::stores::HookedStore;
 use crate::work::*;
 
 fn check_round_trip(disk: MemoryDisk) {
-    within_a_minute(move || {
+    within_minutes(move || {
         let store = MemoryStore::new();
         let plan = plan(&store, "one", &disk).unwrap();
         let manifest = save(&store, "one", &disk).unwrap();
@@ -243,7 +243,7 @@ impl Disk for Sparse {
 
 #[test]
 fn holes_of_a_sparse_disk_are_zeros_and_are_not_read() {
-    within_a_minute(|| {
+    within_minutes(|| {
         const SIZE: u64 = 1 << 40;
         let data = [(0, 100_000), (3 * MIB + 5, 3 * MIB + 6), (700_000 * MIB, 700_002 * MIB), (SIZE - 77, SIZE)];
         let data: Vec<_> = data.iter().map(|(start, end)| DiskExtent::between(*start, *end)).collect();
@@ -364,5 +364,20 @@ fn a_destination_is_made_stable_before_each_step_that_depends_on_it() {
         let (data, heads, lba_0) = *destination.seen.lock().unwrap();
         assert!(data > 0 && heads > 1 && lba_0 == 1, "{data} {heads} {lba_0}");
         assert!(destination.unsynced.lock().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn nothing_of_a_dynamic_disk_is_left_out() {
+    let (disk, store) = (dynamic(), MemoryStore::new());
+    // By the private header, and by the type of the partition where the header is gone.
+    for image in ["one", "two"] {
+        let manifest = save(&store, image, &disk).unwrap();
+        let partition = &manifest.disks[0].regions.iter().find(|region| region.name == "p1").unwrap().coverage;
+        assert_eq!(partition.reason.as_deref(), Some("opaque"));
+        let destination = used_disk(disk.size(), Some(SectorSize::B512));
+        restore(&store, image, &destination, read_back()).unwrap();
+        assert!(bytes_of(&destination) == bytes_of(&disk), "the database and all pieces of volumes are back");
+        disk.write_at(6 * 512, &[0; 512]).unwrap();
     }
 }

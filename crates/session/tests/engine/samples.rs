@@ -112,6 +112,18 @@ pub fn primary() -> MemoryDisk {
     disk
 }
 
+/// A dynamic disk of Windows, 6 MiB: a partition of type 0x42, in which something looks like swap with nothing in
+/// use, before it the private header, and behind it the database in the last MiB.
+pub fn dynamic() -> MemoryDisk {
+    let disk = MemoryDisk::new(6 * MIB).with_sector_size(SectorSize::B512);
+    disk.write_at(0, &Random(9).bytes(6 * MIB)).unwrap();
+    boot_record(&disk, 0, &[entry(0, 0x42, 63, 10_240 - 63)]);
+    write_swap(&disk, 63 * 512, 4 * MIB);
+    disk.write_at(6 * 512, b"PRIVHEAD").unwrap();
+    disk.write_at(5 * MIB + 512, b"TOCBLOCK").unwrap();
+    disk
+}
+
 /// A disk without a table, with bytes from its first on, and a size that is no multiple of anything.
 pub fn bare() -> MemoryDisk {
     let disk = MemoryDisk::new(1_300_001);

@@ -20,7 +20,8 @@ const PRINTED_PLACES: usize = 5;
 pub fn run(target: &str, image: &ImageName, disks: &[String], general: General) -> Result<u8, Failure> {
     let cancel = Cancel::new();
     signals::cancel_on_signals(&cancel);
-    let target = target::open(target)?;
+    let progress = Progress::new(general);
+    let target = target::open(target, &progress, &cancel)?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, image)?;
     let assigned = assign(&disks_of(&manifest), disks)?;
@@ -30,8 +31,7 @@ pub fn run(target: &str, image: &ImageName, disks: &[String], general: General) 
         .zip(&open)
         .map(|((name, path), disk)| Source { name: name.clone(), identity: identity_of(&device::identify(path)), disk })
         .collect();
-    let progress = Progress::new(general);
-    let comparison = compare(&*target.store, &manifest, &sources, super::processors(), &progress, &cancel);
+    let comparison = compare(&*target.store, &manifest, &sources, super::processors(), &*progress, &cancel);
     progress.finish();
     let comparison = comparison?;
     let is_equal = comparison.differences.is_empty();

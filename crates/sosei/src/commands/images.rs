@@ -2,16 +2,17 @@
 
 use rust_i18n::t;
 use serde_json::{Value, json};
-use session::{Listed, list_images, open_repository};
+use session::{Cancel, Listed, list_images, open_repository};
 
 use crate::arguments::General;
 use crate::failure::{DAMAGED, DONE, Failure};
 use crate::output::{bytes, document, line, table};
+use crate::progress::Progress;
 use crate::target;
 
 /// Lists the images of a repository.
 pub fn run(target: &str, general: General) -> Result<u8, Failure> {
-    let target = target::open(target)?;
+    let target = target::open(target, &Progress::new(general), &Cancel::new())?;
     open_repository(&*target.store)?;
     let images = list_images(&*target.store)?;
     let is_damaged = images.iter().any(|image| matches!(image.manifest, Some(Err(_))));

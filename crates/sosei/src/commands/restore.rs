@@ -25,7 +25,8 @@ use crate::{confirm, safety, signals, target};
 pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
     // Nothing is written before the question is answered: until then a signal may simply end the program.
     let cancel = Cancel::new();
-    let target = target::open(&arguments.target)?;
+    let progress = Progress::new(general);
+    let target = target::open(&arguments.target, &progress, &cancel)?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, &arguments.image)?;
     let assigned = assign(&disks_of(&manifest), &arguments.disks)?;
@@ -45,8 +46,8 @@ pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
             destination: Destination { name: path.display().to_string(), disk },
         })
         .collect();
-    let progress = Progress::new(general);
-    let plan = plan_restore(&*target.store, manifest, &assignments, request(arguments, &assigned)?, &progress, &cancel);
+    let request = request(arguments, &assigned)?;
+    let plan = plan_restore(&*target.store, manifest, &assignments, request, &*progress, &cancel);
     progress.finish();
     let mut plan = plan?;
     let paths: Vec<PathBuf> = assigned.iter().map(|(_, path)| path.clone()).collect();
@@ -68,7 +69,7 @@ pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
     if arguments.verify_first {
         verify_first(&target, arguments, &progress, &cancel)?;
     }
-    let restored = restore(&*target.store, &plan, &assignments, threads, &progress, &cancel);
+    let restored = restore(&*target.store, &plan, &assignments, threads, &*progress, &cancel);
     progress.finish();
     let restored = restored.map_err(Failure::of_restore)?;
     let milliseconds = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -22,7 +22,8 @@ const READERS: usize = 2;
 pub fn run(arguments: &Save, general: General) -> Result<u8, Failure> {
     let cancel = Cancel::new();
     signals::cancel_on_signals(&cancel);
-    let target = target::open(&arguments.target)?;
+    let progress = Progress::new(general);
+    let target = target::open(&arguments.target, &progress, &cancel)?;
     refuse_twice(arguments.disks.iter())?;
     for disk in &arguments.disks {
         safety::refuse_repository_disk(&target, disk)?;
@@ -40,14 +41,13 @@ pub fn run(arguments: &Save, general: General) -> Result<u8, Failure> {
         set: arguments.set.as_ref().map(ToString::to_string),
         note: arguments.note.clone(),
     };
-    let progress = Progress::new(general);
-    let plan = plan_save(&*target.store, &sources, request, &progress, &cancel);
+    let plan = plan_save(&*target.store, &sources, request, &*progress, &cancel);
     progress.finish();
     let plan = plan?;
     if !general.json {
         print_plan(&plan);
     }
-    let saved = save(&*target.store, &sources, &plan, &settings(arguments)?, &progress, &cancel);
+    let saved = save(&*target.store, &sources, &plan, &settings(arguments)?, &*progress, &cancel);
     progress.finish();
     let manifest = saved.map_err(Failure::of_save)?;
     report(&manifest, general, &cancel);

@@ -2,20 +2,26 @@
 
 use rust_i18n::t;
 use serde_json::json;
-use session::{SetImage, SetProblem, SetReport, read_set};
+use session::{Cancel, SetImage, SetProblem, SetReport, read_set};
 
 use super::describe;
 use crate::arguments::{General, SetCommand};
 use crate::failure::{DONE, FAILED, Failure};
 use crate::output::{document, line};
-use crate::target;
+use crate::progress::Progress;
+use crate::{signals, target};
 
 /// Shows or checks a set.
 pub fn run(command: &SetCommand, general: General) -> Result<u8, Failure> {
     let (SetCommand::Show { target, set } | SetCommand::Verify { target, set }) = command;
     let is_verifying = matches!(command, SetCommand::Verify { .. });
-    let open = target::open(target)?;
-    let report = read_set(&*open.store, set.as_str())?;
+    let cancel = Cancel::new();
+    signals::cancel_on_signals(&cancel);
+    let progress = Progress::new(general);
+    let open = target::open(target, &progress, &cancel)?;
+    let report = read_set(&*open.store, set.as_str(), &*progress, &cancel);
+    progress.finish();
+    let report = report?;
     if report.images.is_empty() && report.problems.is_empty() {
         return Err(Failure::no_set(target, set.as_str()));
     }

@@ -3,17 +3,18 @@
 use image::{ImageName, Manifest};
 use rust_i18n::t;
 use serde_json::json;
-use session::{open_repository, read_manifest};
+use session::{Cancel, open_repository, read_manifest};
 
 use super::describe;
 use crate::arguments::General;
 use crate::failure::{DONE, Failure};
 use crate::output::{bytes, document, duration, line, table};
+use crate::progress::Progress;
 use crate::target;
 
 /// Shows an image.
 pub fn run(target: &str, image: &ImageName, general: General) -> Result<u8, Failure> {
-    let target = target::open(target)?;
+    let target = target::open(target, &Progress::new(general), &Cancel::new())?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, image)?;
     if general.json {

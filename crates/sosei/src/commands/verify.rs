@@ -15,10 +15,10 @@ use crate::{signals, target};
 pub fn run(target: &str, image: Option<ImageName>, quick: bool, general: General) -> Result<u8, Failure> {
     let cancel = Cancel::new();
     signals::cancel_on_signals(&cancel);
-    let target = target::open(target)?;
     let progress = Progress::new(general);
+    let target = target::open(target, &progress, &cancel)?;
     let request = VerifyRequest { image, quick };
-    let verification = verify(&*target.store, &request, super::processors(), &progress, &cancel);
+    let verification = verify(&*target.store, &request, super::processors(), &*progress, &cancel);
     progress.finish();
     let verification = verification?;
     if general.json {
