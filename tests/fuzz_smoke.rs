@@ -84,6 +84,21 @@ fn xfs() {
 }
 
 #[test]
+fn lvm() {
+    check(&Subject::lvm(), 2000);
+}
+
+#[test]
+fn md() {
+    check(&Subject::md(), 2000);
+}
+
+#[test]
+fn drbd() {
+    check(&Subject::drbd(), 1000);
+}
+
+#[test]
 fn hfsplus() {
     check(&Subject::hfsplus(), 2000);
 }

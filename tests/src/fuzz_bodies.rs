@@ -15,7 +15,7 @@ use filesystem::{Coverage, survey};
 
 use crate::fixture::unpack_to;
 use crate::tool::run_with_input;
-use crate::{FileDisk, Mounted, run};
+use crate::{FileDisk, Mounted, fuzz_seals, run, stacks};
 
 const PAGE: usize = 4096;
 /// The most bytes of one patch.
@@ -101,6 +101,53 @@ impl Subject {
             make(&["-m", "crc=0", "-b", "size=512", "-l", "version=1"]),
             make(&["-m", "rmapbt=1", "-d", "agcount=4"]),
         ])
+    }
+
+    /// Volume groups of LVM2, with checksums that are right whatever was bent.
+    pub fn lvm() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut sample = Sample::load(&stacks::unpack("lvm-a", directory.path()));
+        // Old texts would take most of the patches: only the current one, and the data, are left.
+        let header = sample.pages.iter().find(|(number, _)| *number == 1).unwrap();
+        let number = |at: usize| u64::from_le_bytes(header.1[at..at + 8].try_into().unwrap());
+        let (first, last) = (4096 + number(40), 4096 + number(40) + number(48));
+        let text = first / PAGE as u64..=last / PAGE as u64;
+        sample.pages.retain(|(number, _)| *number < 2 || *number >= 256 || text.contains(number));
+        Self { seal: Some(|bent| fuzz_seals::lvm(bent)), ..Self::of_regions(vec![sample]) }
+    }
+
+    /// Members of mirrors of md, with checksums that are right whatever was bent.
+    pub fn md() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = stacks::unpack("md", directory.path());
+        let places = stacks::places(&disk);
+        let member = |number: usize| {
+            let place = &places[number - 1];
+            let path = directory.path().join(format!("{number}"));
+            crate::sample::copy(&disk, place.start, place.length, &path, 0);
+            Sample::load(&path)
+        };
+        Self {
+            seal: Some(|bent| fuzz_seals::md(bent)),
+            ..Self::of_regions(vec![member(1), member(3), member(5), member(7)])
+        }
+    }
+
+    /// Metadata of DRBD behind a file system.
+    pub fn drbd() -> Self {
+        let make = |version: &'static str, more: &'static [&'static str]| {
+            Sample::make(8 << 20, move |path| {
+                let fixed = ["--force", "0", version, path, "internal"];
+                let meta = |rest: &[&str]| {
+                    run_with_input("drbdmeta", fixed.iter().chain(rest), b"yes\n");
+                };
+                meta(&[&["create-md"], more].concat());
+                let node: &[&str] = if version == "v09" { &["--node-id", "0"] } else { &[] };
+                meta(&[node, &["set-gi", "1111111111111111:0:0:0:1:1"]].concat());
+                run("mke2fs", ["-q", "-F", "-t", "ext4", path, "6M"]);
+            })
+        };
+        Self::of_regions(vec![make("v08", &[]), make("v09", &["2"])])
     }
 
     /// Used bytes of HFS+, with a journal and without.

@@ -13,6 +13,7 @@ pub mod fill;
 pub mod fixture;
 pub mod fuzz_bodies;
 pub mod fuzz_image;
+pub mod fuzz_seals;
 pub mod ganesha;
 pub mod mount;
 pub mod nfs_scene;

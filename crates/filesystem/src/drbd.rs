@@ -17,6 +17,9 @@ const MAGIC_08: u32 = 0x8374_026B;
 const MAGIC_84_UNCLEAN: u32 = 0x8374_026C;
 const MAGIC_09: u32 = 0x8374_026D;
 
+/// The reason for saving data whole that is between two states.
+pub const INCONSISTENT: &str = "DRBD says that its data is not consistent";
+
 const FLAG_CONSISTENT: u32 = 1;
 /// Names of the flags that tell an operator something.
 const FLAGS: [(u32, &str); 6] = [

@@ -33,7 +33,7 @@ mod used;
 mod vmfs;
 mod xfs;
 
-use block::{Extents, InRegion, ReadAt, RegionExtent};
+use block::{DiskExtent, Extents, InRegion, ReadAt, RegionExtent};
 use serde::{Deserialize, Serialize};
 
 pub use stack::{Layer, Stacks, Volume};
@@ -228,7 +228,7 @@ fn with_drbd(region: &dyn ReadAt, mut survey: Survey) -> Survey {
         used.insert(RegionExtent::between(found.start, region.size()));
     }
     if !found.is_consistent {
-        let reason = Reason::new(ReasonCode::NotClean, "DRBD says that its data is not consistent");
+        let reason = Reason::new(ReasonCode::NotClean, drbd::INCONSISTENT);
         survey.coverage = Coverage::Whole(reason);
     }
     survey.layers.push(found.layer());
@@ -292,14 +292,13 @@ pub fn survey_of_partition_type(type_id: &str) -> Option<Survey> {
     Some(Survey::whole(None, Reason::new(ReasonCode::Opaque, &detail)))
 }
 
-/// The answer for a partition of `disk`, where the disk as a whole is a member of an array of md, which has that table,
-/// and is no mirror in sync. `None` where it is not.
-pub fn survey_of_array_disk(disk: &dyn ReadAt) -> Option<Survey> {
-    let whole = |reason: Reason| Survey::whole(None, reason);
-    match stack::array_disk(disk) {
+/// The answer for a partition of `disk`, where the disk as a whole is a member of an array of md: the table with these
+/// partitions is then that of the array. `None` where it is not.
+pub fn survey_of_array_disk(disk: &dyn ReadAt, partitions: &[DiskExtent]) -> Option<Survey> {
+    match stack::array_disk(disk, partitions) {
         Ok(None) => None,
-        Ok(Some(reason)) => Some(whole(Reason::new(reason.code, &format!("the disk as a whole is {}", reason.detail)))),
-        Err(error) => Some(whole(error.into())),
+        Ok(Some(reason)) => Some(Survey::whole(None, reason)),
+        Err(error) => Some(Survey::whole(None, error.into())),
     }
 }
 

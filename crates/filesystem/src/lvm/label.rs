@@ -43,15 +43,18 @@ struct DiskLocn {
     size: U64<LE>,
 }
 
+/// First byte and number of bytes.
+pub type Span = (u64, u64);
+
 /// What the label of a physical volume says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
     /// Its identifier, without dashes.
     pub uuid: String,
-    /// Byte offset and size of its metadata areas.
-    pub metadata_areas: Vec<(u64, u64)>,
-    /// Byte offset and size of the areas that boot loaders may use.
-    pub boot_loader_areas: Vec<(u64, u64)>,
+    /// Its metadata areas.
+    pub metadata_areas: Vec<Span>,
+    /// Areas that boot loaders may use.
+    pub boot_loader_areas: Vec<Span>,
 }
 
 /// The label of the physical volume on `device`; `None` where there is none.
@@ -105,7 +108,7 @@ fn parse(number: u64, sector: &[u8], header: &LabelHeader) -> Result<Label, Erro
 }
 
 /// A list of areas that ends with an empty one, and what follows it.
-fn areas(mut bytes: &[u8]) -> Option<(Vec<(u64, u64)>, &[u8])> {
+fn areas(mut bytes: &[u8]) -> Option<(Vec<Span>, &[u8])> {
     let mut found = Vec::new();
     while found.len() < AREAS_LIMIT {
         let (area, rest) = DiskLocn::ref_from_prefix(bytes).ok()?;
@@ -119,7 +122,7 @@ fn areas(mut bytes: &[u8]) -> Option<(Vec<(u64, u64)>, &[u8])> {
 }
 
 /// What the extension of the header lists, where it is there: its version is not 0.
-fn boot_loader_areas(extension: &[u8]) -> Option<Vec<(u64, u64)>> {
+fn boot_loader_areas(extension: &[u8]) -> Option<Vec<Span>> {
     let (version, rest) = U32::<LE>::ref_from_prefix(extension).ok()?;
     if version.get() == 0 {
         return Some(Vec::new());

@@ -8,6 +8,7 @@ mod superblock_0;
 mod superblock_1;
 
 use block::ReadAt;
+pub use superblock_0::position as position_of_older;
 
 use crate::Error;
 
@@ -99,8 +100,8 @@ pub fn find(device: &dyn ReadAt) -> Result<Option<Member>, Error> {
     }
 }
 
-/// The member that a whole disk with a partition table is, by a superblock at its end: the table is then that of the
-/// array. A superblock of version 1.0 tells by its own place whether it is that of the last partition.
+/// The member that a whole disk with a partition table is, by a superblock at its end. One of version 1.0 tells by its
+/// own place that it is not that of the last partition; one of 0.90 does not.
 pub fn find_behind_table(disk: &dyn ReadAt) -> Result<Option<Member>, Error> {
     let end = superblock_1::position_at_end(disk.size());
     let newer = end.map_or(Ok(None), |position| superblock_1::at(disk, "1.0", position)).unwrap_or(None);

@@ -17,7 +17,8 @@ pub use layer::{Layer, Volume};
 
 use crate::md::{Level, Member, State};
 use crate::{
-    Coverage, Error, FileSystem, Note, NoteCode, Reason, ReasonCode, Survey, lvm, md, signatures, survey_alone,
+    Coverage, Error, FileSystem, Note, NoteCode, Reason, ReasonCode, Survey, drbd, lvm, md, signatures, survey_alone,
+    with_drbd,
 };
 use groups::Groups;
 use volumes::VolumeSurveys;
@@ -123,7 +124,8 @@ impl<'a> Stacks<'a> {
             (None, Ok(_)) => Survey::whole(None, Reason::new(ReasonCode::Opaque, "the content is not looked into")),
             (Some(content), Ok(Some(label))) => {
                 let (label, size) = (label.clone(), content.size());
-                volumes::survey_physical(&self.devices, &self.groups, &mut self.volumes, number, &label, size)
+                let (devices, groups, known) = (&self.devices, &self.groups, &mut self.volumes);
+                with_drbd(&content, volumes::survey_physical(devices, groups, known, number, &label, size))
             }
         }
     }
@@ -177,7 +179,7 @@ impl<'a> Device<'a> {
         let Some(content) = self.content() else { return };
         let found = lvm::find_label(&content);
         self.label = match found {
-            Ok(Some(label)) => match signatures(&content) {
+            Ok(Some(label)) => match consistent(&content).and_then(|()| signatures(&content)) {
                 Ok(mut found) => {
                     found.retain(|name| name != "LVM2");
                     if found.is_empty() {
@@ -191,6 +193,14 @@ impl<'a> Device<'a> {
             },
             other => other.map_err(Reason::from),
         };
+    }
+}
+
+/// A physical volume on DRBD is of one moment.
+fn consistent(content: &dyn ReadAt) -> Result<(), Error> {
+    match drbd::find_internal(content)? {
+        Some(found) if !found.is_consistent => Err(Error::NotClean(drbd::INCONSISTENT.to_owned())),
+        _ => Ok(()),
     }
 }
 
@@ -266,10 +276,22 @@ fn outward(used: &Extents<InRegion>, member: &Member, size: u64) -> Extents<InRe
     result
 }
 
-/// Why all of a disk with a partition table is saved whole: it is a member of an array that is no mirror in sync, and
-/// its table is that of the array. `None` where it is not.
-pub fn array_disk(disk: &dyn ReadAt) -> Result<Option<Reason>, Error> {
-    Ok(md::find_behind_table(disk)?.and_then(|member| member_problem(0, &[Some(member)])))
+/// Why all of a disk with these partitions is saved whole: it is a member of an array itself, and its table is that of
+/// the array. `None` where it is not.
+pub fn array_disk(disk: &dyn ReadAt, partitions: &[DiskExtent]) -> Result<Option<Reason>, Error> {
+    let Some(member) = md::find_behind_table(disk)? else { return Ok(None) };
+    // A partition of an array ends before the superblock: this one is that of the last partition. The table of a
+    // striped array may name partitions that pass the end of a member, so there is no such rule.
+    let is_of_partition = |part: &DiskExtent| {
+        md::position_of_older(part.length()).and_then(|place| place.checked_add(part.start()))
+            == Some(member.superblock)
+    };
+    if member.level == Level::Mirror && member.version != "1.0" && partitions.iter().any(is_of_partition) {
+        return Ok(None);
+    }
+    let level = member.level.name();
+    let detail = format!("the disk as a whole is a member of array {}, level {level}", array_name(&member));
+    Ok(Some(Reason::new(ReasonCode::Opaque, &detail)))
 }
 
 #[cfg(test)]

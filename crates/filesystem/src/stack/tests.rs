@@ -258,3 +258,48 @@ fn a_group_inside_a_mirror_is_read_through_each_member() {
     assert_eq!(used(&surveys[0]), extents(&[(0, 2 * MIB), (3 * MIB, 4096), (6 * MIB, 2 * MIB)]));
     assert_eq!(used(&surveys[1]), extents(&[(0, 2 * MIB), (3 * MIB, 2 * MIB), (6 * MIB, 2 * MIB)]));
 }
+
+#[test]
+fn the_table_of_an_array_is_not_that_of_its_member() {
+    let disk = |said: Said| {
+        let disk = MemoryDisk::new(6 * MIB);
+        md::sample::write(&disk, said);
+        disk
+    };
+    let answer = |disk: &MemoryDisk, parts: &[(u64, u64)]| {
+        let parts: Vec<_> = parts.iter().map(|(start, end)| block::DiskExtent::between(*start, *end)).collect();
+        crate::survey_of_array_disk(disk, &parts)
+    };
+    let inside: &[(u64, u64)] = &[(MIB, 2 * MIB), (2 * MIB, 5 * MIB)];
+    let to_the_end: &[(u64, u64)] = &[(MIB, 2 * MIB), (2 * MIB, 6 * MIB)];
+    assert_eq!(answer(&MemoryDisk::new(6 * MIB), inside), None);
+    for (version, level, detail) in [("1.0", 1, "level raid1"), ("1.0", 0, "level raid0"), ("0.90", 5, "level raid5")] {
+        let disk = disk(Said { version, level, ..MIRROR });
+        check_whole(&answer(&disk, inside).unwrap(), ReasonCode::Opaque, detail);
+        check_whole(&answer(&disk, to_the_end).unwrap(), ReasonCode::Opaque, detail);
+    }
+    // With 0.90 only the partitions tell whose superblock it is.
+    let older = disk(Said { version: "0.90", ..MIRROR });
+    check_whole(&answer(&older, inside).unwrap(), ReasonCode::Opaque, "level raid1");
+    assert_eq!(answer(&older, to_the_end), None);
+}
+
+#[test]
+fn a_group_on_drbd_keeps_its_metadata_and_must_be_consistent() {
+    let metadata = |flags: u8| {
+        let disk = MemoryDisk::new(DISK);
+        write(&disk, FIRST, &text(1, 50, ""), 1024);
+        let position = DISK - 4096;
+        disk.write_at(position + 59, &[flags]).unwrap();
+        disk.write_at(position + 60, &0x8374_026B_u32.to_be_bytes()).unwrap();
+        for (place, sectors) in [(64, 72_i32), (68, -64), (76, -72)] {
+            disk.write_at(position + place, &sectors.to_be_bytes()).unwrap();
+        }
+        survey(&disk)
+    };
+    let good = metadata(0x11);
+    assert_eq!(used(&good), extents(&[(0, MIB), (51 * MIB, 13 * MIB)]));
+    let kinds: Vec<_> = good.layers.iter().map(|layer| layer.kind.as_str()).collect();
+    assert_eq!(kinds, ["lvm2", "drbd"]);
+    check_whole(&metadata(0), ReasonCode::NotClean, "DRBD says that its data is not consistent");
+}

@@ -1,6 +1,6 @@
 //! What a save will read and why: made, shown and confirmed before anything is read for real.
 
-use block::{Extents, InRegion, Window};
+use block::{Extents, InRegion, ReadAt, Window};
 use filesystem::{Coverage, Stacks, Survey};
 use image::{ImageName, Store};
 use layout::{Layout, Region, RegionKind};
@@ -171,14 +171,14 @@ pub fn survey_disks(
 ) -> Result<Vec<Vec<Survey>>> {
     let pairs = || sources.iter().zip(layouts);
     let fixed: Vec<Vec<Option<Survey>>> = pairs()
-        .map(|(source, layout)| layout.regions.iter().map(|region| survey_by_disk(source, region)).collect())
+        .map(|(source, layout)| layout.regions.iter().map(|region| survey_by_disk(source, layout, region)).collect())
         .collect();
     let mut windows = Vec::new();
     for ((source, layout), fixed) in pairs().zip(&fixed) {
         let open = layout.regions.iter().zip(fixed).filter(|(_, fixed)| fixed.is_none());
         windows.extend(open.map(|(region, _)| Window::new(source.disk, region.extent)));
     }
-    let regions: Vec<&dyn block::ReadAt> = windows.iter().map(|window| window as &dyn block::ReadAt).collect();
+    let regions: Vec<&dyn ReadAt> = windows.iter().map(|window| -> &dyn ReadAt { window }).collect();
     let mut stacks = Stacks::find(&regions);
     let mut numbers = 0..regions.len();
     let mut surveys = Vec::new();
@@ -198,13 +198,17 @@ pub fn survey_disks(
 }
 
 /// What the disk as a whole says about a region; `None` where it is to be looked at.
-fn survey_by_disk(source: &Source<'_>, region: &Region) -> Option<Survey> {
+fn survey_by_disk(source: &Source<'_>, layout: &Layout, region: &Region) -> Option<Survey> {
     match region.kind {
         RegionKind::Gap => Some(filesystem::outside_partitions()),
         RegionKind::WholeDisk => filesystem::survey_of_raid_disk(source.disk),
         RegionKind::Partition => filesystem::survey_of_raid_disk(source.disk)
             .or_else(|| filesystem::survey_of_partition_type(&region.partition.as_ref()?.type_id))
-            .or_else(|| filesystem::survey_of_array_disk(source.disk)),
+            .or_else(|| {
+                let partitions = layout.regions.iter().filter(|region| region.kind == RegionKind::Partition);
+                let partitions: Vec<_> = partitions.map(|region| region.extent).collect();
+                filesystem::survey_of_array_disk(source.disk, &partitions)
+            }),
     }
 }
 
