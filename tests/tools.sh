@@ -5,7 +5,7 @@ set -eu
 packages="
   build-essential
   attr bsdutils dosfstools e2fsprogs fdisk gdisk iproute2 jq mount mtools ntfs-3g partclone strace time util-linux xfsprogs zstd
-  nfs-ganesha nfs-ganesha-vfs rpcbind
+  nfs-ganesha nfs-ganesha-vfs rpcbind samba samba-common-bin
   python3 python3-zstandard
 "
 

@@ -1,15 +1,18 @@
 //! Where a repository is, as an operator writes it.
 
 mod address;
+mod prompt;
 mod secret;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use image::Store;
-use repository::{DirectoryStore, NfsAddress, NfsStore, Patience, Watch};
+use repository::{
+    DirectoryStore, NfsAddress, NfsStore, Patience, S3Address, S3Store, SmbAddress, SmbStore, Watch, host_and_port,
+};
 use rust_i18n::t;
-use session::Cancel;
+use session::{Cancel, Event, Observer};
 
 use self::address::{Address, AddressError, Part};
 use crate::failure::Failure;
@@ -29,6 +32,8 @@ pub fn open(text: &str, progress: &Arc<Progress>, cancel: &Cancel) -> Result<Tar
     match address {
         Address::Directory(path) => open_directory(text, &path),
         Address::Nfs(address) => open_nfs(text, &address, watch(progress, cancel)),
+        Address::Smb(address) => open_smb(address, progress, watch(progress, cancel)),
+        Address::S3(address) => open_s3(address, watch(progress, cancel)),
         other => Err(unsupported(text, scheme_of(&other))),
     }
 }
@@ -49,6 +54,29 @@ fn open_nfs(text: &str, address: &NfsAddress, watch: Watch) -> Result<Target, Fa
         return Err(Failure::usage("target-nfs4", &t!("failure.target_nfs4", target = text, export = export)));
     }
     let store = NfsStore::open(address, Patience::default(), watch).map_err(|error| Failure::from_store(&error))?;
+    Ok(Target { store: Box::new(store), directory: None })
+}
+
+fn open_smb(address: SmbAddress, progress: &Progress, watch: Watch) -> Result<Target, Failure> {
+    let server = host_and_port(&address.host, None);
+    let password = match &address.user {
+        Some(user) => Some(secret::password(user, &server)?),
+        None => {
+            progress.notify(Event::Warning { text: t!("progress.guest", target = address).into_owned() });
+            None
+        }
+    };
+    let store = SmbStore::open(address, password, Patience::default(), watch);
+    let store = store.map_err(|error| Failure::from_store(&error))?;
+    Ok(Target { store: Box::new(store), directory: None })
+}
+
+fn open_s3(mut address: S3Address, watch: Watch) -> Result<Target, Failure> {
+    let keys = secret::keys()?;
+    let region = || ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| std::env::var(name).ok());
+    address.region = address.region.or_else(region);
+    let store = S3Store::open(address, &keys, Patience::default(), watch);
+    let store = store.map_err(|error| Failure::from_store(&error))?;
     Ok(Target { store: Box::new(store), directory: None })
 }
 
