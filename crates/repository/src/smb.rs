@@ -373,6 +373,8 @@ impl Store for Files {
         })
     }
 
+    /// The name is given as a second one to a file that is whole and stable: Samba looks whether a name is free before
+    /// it renames, and two can look at the same instant.
     fn publish(&self, path: &str, bytes: &[u8]) -> StoreResult<()> {
         let temporary = format!("{path}.new-{}", unique());
         let (old, new) = (self.server.path_of(&temporary), self.server.path_of(path));
@@ -380,11 +382,16 @@ impl Store for Files {
         let mut may_be_done = false;
         let published = self.server.change("publishing", path, async |share, _| {
             let was_tried = std::mem::replace(&mut may_be_done, true);
-            match share.rename(&old, &new, false).await {
+            let named = match share.link(&old, &new).await {
+                // Only the lock of the session keeps two apart then.
+                Ok(false) => share.rename(&old, &new, false).await,
+                other => other.map(drop),
+            };
+            match named {
+                // No two that publish write the same bytes: these are ours, and only the answer was lost.
                 Err(fault)
                     if was_tried && matches!(fault.kind, StoreErrorKind::NotFound | StoreErrorKind::AlreadyExists) =>
                 {
-                    // No two that publish write the same bytes: these are ours, and only the answer was lost.
                     if !self.holds(share, path, bytes).await? {
                         return Err(Fault::of(std::io::ErrorKind::AlreadyExists.into()));
                     }
@@ -393,10 +400,8 @@ impl Store for Files {
             }
             self.flush_parents(share, path).await
         });
-        if published.is_err() {
-            // The error that matters is the one of the publishing.
-            let _ = self.server.change("removing", &temporary, async |share, _| share.remove(&old).await);
-        }
+        // The first name is of no more use. What stays of it does no harm, and is no reason to call this a failure.
+        let _ = self.remove(&temporary);
         published
     }
 

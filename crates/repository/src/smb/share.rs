@@ -17,7 +17,9 @@ use smb2::client::{Cipher, Connection, Session};
 use smb2::msg::close::CloseRequest;
 use smb2::msg::create::{CreateDisposition, CreateRequest, CreateResponse, ImpersonationLevel, ShareAccess};
 use smb2::msg::flush::FlushRequest;
+use smb2::msg::query_info::InfoType;
 use smb2::msg::read::{ReadRequest, ReadResponse};
+use smb2::msg::set_info::SetInfoRequest;
 use smb2::msg::write::{WriteRequest, WriteResponse};
 use smb2::pack::{Pack, ReadCursor, Unpack};
 use smb2::transport::ConnectOptions;
@@ -46,6 +48,8 @@ const GUEST: &str = "Guest";
 
 const FILE_DIRECTORY_FILE: u32 = 0x01;
 const FILE_NON_DIRECTORY_FILE: u32 = 0x40;
+const FILE_LINK_INFORMATION: u8 = 11;
+const INVALID_DEVICE_REQUEST: NtStatus = NtStatus(0xC000_0010);
 
 /// A connection to a share. All requests may be made from several tasks at once.
 pub struct Share {
@@ -172,7 +176,7 @@ impl Share {
 
     /// A path as the server wants it; in a distributed file system it begins with server and share.
     fn wire_name(&self, path: &str) -> String {
-        let name = smb2::encode_path(&path.replace('/', "\\"));
+        let name = smb2::encode_path(path);
         match (self.tree.is_dfs, name.is_empty()) {
             (false, _) => name,
             (true, true) => format!("{}\\{}", self.tree.server, self.tree.share_name),
@@ -297,6 +301,40 @@ impl Share {
     pub async fn rename(&self, from: &str, to: &str, may_replace: bool) -> Result<(), Fault> {
         let options = RenameOptions::new().replace_if_exists(may_replace);
         self.call(self.tree.rename_with(&mut self.connection.clone(), from, to, options)).await
+    }
+
+    /// Gives a file a second name, which nobody can take at the same instant. `false` where the server or its file
+    /// system knows no second names.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where the name is taken.
+    pub async fn link(&self, from: &str, to: &str) -> Result<bool, Fault> {
+        let access = FileAccessMask::FILE_WRITE_ATTRIBUTES;
+        let file = self.open_as(from, access, CreateDisposition::FileOpen, FILE_NON_DIRECTORY_FILE).await?;
+        let request = SetInfoRequest {
+            info_type: InfoType::File,
+            file_info_class: FILE_LINK_INFORMATION,
+            additional_information: 0,
+            file_id: file.id,
+            buffer: link_information(&smb2::encode_path(to)),
+        };
+        let sent = self.connection.execute_with_credits(
+            Command::SetInfo,
+            &request,
+            Some(self.tree.tree_id),
+            CreditCharge(1),
+        );
+        let status = self.call(sent).await?.header.status;
+        self.close(file.id).await?;
+        match status {
+            NtStatus::SUCCESS => Ok(true),
+            NtStatus::NOT_SUPPORTED
+            | NtStatus::NOT_IMPLEMENTED
+            | NtStatus::INVALID_INFO_CLASS
+            | NtStatus::INVALID_PARAMETER
+            | INVALID_DEVICE_REQUEST => Ok(false),
+            status => Err(self.note(&smb2::Error::Protocol { status, command: Command::SetInfo })),
+        }
     }
 
     /// Removes a file.
@@ -425,6 +463,17 @@ fn encrypt(connection: &mut Connection, session: Session) -> Result<(), Fault> {
     }
 }
 
+/// FileLinkInformation of [MS-FSCC] 2.4.27.2, where a name that is taken stays.
+fn link_information(name: &str) -> Vec<u8> {
+    let name: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let mut buffer = vec![0; 16];
+    buffer.extend_from_slice(&u32::try_from(name.len()).unwrap_or(u32::MAX).to_le_bytes());
+    buffer.extend_from_slice(&name);
+    // The structure is never shorter, however short the name.
+    buffer.resize(buffer.len().max(24), 0);
+    buffer
+}
+
 fn request_bytes(connection: &Connection) -> u32 {
     let Some(params) = connection.params() else { return CREDIT_BYTES };
     let most = if params.capabilities.contains(Capabilities::LARGE_MTU) { REQUEST_LIMIT } else { CREDIT_BYTES };
@@ -450,6 +499,13 @@ mod tests {
     fn a_credit_pays_for_64_kib() {
         let expected = [(0, 1), (1, 1), (65_536, 1), (65_537, 2), (1 << 20, 16)];
         assert!(expected.iter().all(|(bytes, credits)| charge(*bytes) == *credits));
+    }
+
+    #[test]
+    fn a_second_name_is_spelled_as_specified() {
+        let expected = [[0; 16].as_slice(), &[8, 0, 0, 0], &[b'a', 0, b'\\', 0, 0x87, 0x86, b'b', 0]].concat();
+        assert_eq!(link_information("a\\\u{8687}b"), expected);
+        assert_eq!(link_information("a").len(), 24);
     }
 
     #[test]
