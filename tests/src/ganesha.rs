@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -40,6 +40,7 @@ pub struct Ganesha {
     namespace: Namespace,
     rpcbind: Running,
     server: Option<Running>,
+    started: u64,
     /// In front of the NFS service.
     pub nfs: Proxy,
     /// In front of the mount service.
@@ -77,7 +78,7 @@ impl Ganesha {
             Proxy::with(Arc::new(move || connect_inside(&namespace, port)))
         };
         let (nfs, mount) = (proxy(NFS_PORT), proxy(MOUNT_PORT));
-        let mut ganesha = Self { directory, namespace, rpcbind, server: None, nfs, mount };
+        let mut ganesha = Self { directory, namespace, rpcbind, server: None, started: 0, nfs, mount };
         ganesha.resume();
         ganesha
     }
@@ -100,6 +101,11 @@ impl Ganesha {
     pub fn resume(&mut self) {
         let directory = self.directory.path().display();
         let line = format!("exec ganesha.nfsd -F -f {directory}/ganesha.conf -L {directory}/log -p {directory}/pid");
+        // Its write verifier is the second in which it started: two starts in one would be one server for clients.
+        while seconds() == self.started {
+            thread::sleep(Duration::from_millis(10));
+        }
+        self.started = seconds();
         self.server = Some(self.namespace.run(self.directory.path(), &line));
         self.namespace.wait_for(NFS_PORT);
         self.namespace.wait_for(MOUNT_PORT);
@@ -111,7 +117,12 @@ impl Ganesha {
     /// Where it was killed.
     pub fn freeze(&self, is_frozen: bool) {
         let signal = if is_frozen { Signal::STOP } else { Signal::CONT };
-        kill_process(self.server.as_ref().unwrap().pid(), signal).unwrap();
+        let pid = self.server.as_ref().unwrap().pid();
+        kill_process(pid, signal).unwrap();
+        // Each thread stops for itself.
+        while is_stopped(pid.as_raw_pid()) != is_frozen {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Runs the program inside the namespace, where the server has its own address and a portmapper.
@@ -122,10 +133,31 @@ impl Ganesha {
         command
     }
 
+    /// Moves the calling thread, and all that it starts from now on, to where the server is; tells the port of NFS
+    /// and that of the mount service there.
+    ///
+    /// # Panics
+    /// Where it may not.
+    pub fn enter(&self) -> (u16, u16) {
+        enter(&self.namespace.name).unwrap();
+        (NFS_PORT, MOUNT_PORT)
+    }
+
     /// The process of the portmapper: that it runs is needed by the server.
     pub fn portmapper(&self) -> u32 {
         self.rpcbind.0.id()
     }
+}
+
+/// Whether all threads of a process are stopped.
+fn is_stopped(pid: i32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let states = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")).unwrap_or_default());
+    states.map(|stat| stat.rsplit(')').next().unwrap_or_default().to_owned()).all(|rest| rest.starts_with(" T"))
+}
+
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 fn configuration(exports: &[Export]) -> String {
@@ -204,11 +236,15 @@ impl Drop for Namespace {
 
 /// Connects to a port inside a namespace. Only the thread that makes the socket has to be there.
 fn connect_inside(namespace: &str, port: u16) -> std::io::Result<TcpStream> {
-    let path = format!("/run/netns/{namespace}");
+    let namespace = namespace.to_owned();
     let connecting = thread::spawn(move || -> std::io::Result<TcpStream> {
-        let namespace = File::open(path)?;
-        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        enter(&namespace)?;
         TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Duration::from_secs(10))
     });
     connecting.join().unwrap()
+}
+
+fn enter(namespace: &str) -> std::io::Result<()> {
+    let file = File::open(format!("/run/netns/{namespace}"))?;
+    Ok(move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?)
 }

@@ -34,6 +34,7 @@ pub const BUCKET: &str = "images";
 pub struct ObjectStorage {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    address: SocketAddr,
     /// How it behaves.
     pub manners: Arc<Manners>,
     /// In front of it.
@@ -73,12 +74,17 @@ impl ObjectStorage {
             });
         });
         let address: SocketAddr = told.recv().unwrap();
-        Self { stop: Some(stop), thread: Some(thread), manners, proxy: Proxy::new(address) }
+        Self { stop: Some(stop), thread: Some(thread), address, manners, proxy: Proxy::new(address) }
     }
 
     /// Where clients find it.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.proxy.address())
+    }
+
+    /// The same past the proxy.
+    pub fn direct_endpoint(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     /// The target below `prefix`, as an operator writes it.

@@ -24,6 +24,7 @@ struct Shared {
     /// Bytes that have come from clients, over all connections.
     sent: AtomicU64,
     received: AtomicU64,
+    answers: AtomicU64,
     accepted: AtomicU64,
     is_over: AtomicBool,
     links: Mutex<Vec<Arc<Link>>>,
@@ -40,6 +41,8 @@ struct Faults {
     rate: Option<u64>,
     /// Connections are cut, one after the other, when this many bytes have come from clients.
     cuts: VecDeque<u64>,
+    /// Connections are cut instead of handing over these answers, counted over all connections.
+    lost_answers: VecDeque<u64>,
 }
 
 /// One connection through the proxy.
@@ -72,6 +75,7 @@ impl Proxy {
             changed: Condvar::new(),
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
+            answers: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
             links: Mutex::default(),
@@ -144,6 +148,20 @@ impl Proxy {
         let mut cuts: Vec<u64> = bytes.into_iter().map(|bytes| now + bytes).collect();
         cuts.sort_unstable();
         self.change(|faults| faults.cuts = cuts.into());
+    }
+
+    /// Resets a connection instead of handing over these answers of the server, counted from now, from 1. What was
+    /// asked for has been done then, and the client does not know.
+    pub fn lose_answers(&self, numbers: impl IntoIterator<Item = u64>) {
+        let now = self.shared.answers.load(Ordering::SeqCst);
+        let mut lost: Vec<u64> = numbers.into_iter().map(|number| now + number).collect();
+        lost.sort_unstable();
+        self.change(|faults| faults.lost_answers = lost.into());
+    }
+
+    /// Answers of [`Proxy::lose_answers`] that have not come yet.
+    pub fn answers_to_lose(&self) -> usize {
+        self.shared.faults.lock().unwrap().lost_answers.len()
     }
 
     /// Holds everything back, in both directions, or lets it go on. Connections can still be made.
@@ -245,11 +263,16 @@ impl Shared {
             };
             let counter = if from_client { &self.sent } else { &self.received };
             let total = counter.fetch_add(length as u64, Ordering::SeqCst) + length as u64;
-            let is_cut = from_client && {
+            let is_cut = {
                 let mut faults = self.faults.lock().unwrap();
-                let is_due = faults.cuts.front().is_some_and(|cut| *cut <= total);
+                let (due, total) = if from_client {
+                    (&mut faults.cuts, total)
+                } else {
+                    (&mut faults.lost_answers, self.answers.fetch_add(1, Ordering::SeqCst) + 1)
+                };
+                let is_due = due.front().is_some_and(|cut| *cut <= total);
                 if is_due {
-                    faults.cuts.pop_front();
+                    due.pop_front();
                 }
                 is_due
             };

@@ -87,6 +87,11 @@ impl Samba {
         samba
     }
 
+    /// A share as an operator writes it; `below` is a directory in it, with a slash before it, or empty.
+    pub fn target(&self, share: &str, below: &str) -> String {
+        format!("smb://{USER}@127.0.0.1:{}/{share}{below}", self.proxy.port())
+    }
+
     fn configuration(&self) -> PathBuf {
         self.directory.path().join("smb.conf")
     }
@@ -208,6 +213,11 @@ impl Drop for Samba {
         self.freeze(false);
         self.kill();
     }
+}
+
+/// The number of [`USER`].
+pub fn user_id() -> u32 {
+    run("id", ["-u", USER]).trim().parse().unwrap()
 }
 
 /// A port that nobody uses; whoever is faster makes the start of the server fail, and the test with it.

@@ -10,6 +10,8 @@ use image::{Entry, Lock, Store, StoreError, StoreErrorKind, StoreFile, StoreResu
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
+use crate::random_name;
+
 const LOCKS_DIRECTORY: &str = "locks";
 /// Each try loses only against a session that ended at the same instant.
 const LOCK_TRIES: u32 = 100;
@@ -82,8 +84,9 @@ impl DirectoryStore {
 
     fn write_temporary(&self, path: &str, bytes: &[u8]) -> io::Result<PathBuf> {
         self.make_parents(path)?;
-        let temporary = self.root.join(format!("{path}.new-{}", std::process::id()));
-        let mut file = File::create(&temporary)?;
+        // Other threads, and other machines with the same directory mounted, may publish the same name now.
+        let temporary = self.root.join(format!("{path}.new-{}", random_name()));
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         Ok(temporary)
@@ -121,6 +124,10 @@ impl Store for DirectoryStore {
     }
 
     fn read_at(&self, path: &str, offset: u64, buffer: &mut [u8]) -> StoreResult<()> {
+        // Whoever begins a file means the one that has the name now: another machine may have replaced it.
+        if offset == 0 {
+            self.forget(path);
+        }
         let file = self.open_for_reading(path).map_err(|error| self.error("opening", path, error))?;
         file.read_exact_at(buffer, offset).map_err(|error| self.error("reading", path, error))
     }

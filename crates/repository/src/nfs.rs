@@ -26,6 +26,7 @@ use self::status::Trouble;
 use crate::address::NfsAddress;
 use crate::lease::{LeaseTimes, Leases};
 use crate::patience::{Fault, Line, Patience, Watch};
+use crate::random_name;
 
 /// Handles that are remembered: directories, and files that are read from their middle.
 const HANDLES_LIMIT: usize = 2048;
@@ -323,7 +324,7 @@ impl Store for NfsStore {
 
     fn available_bytes(&self) -> StoreResult<Option<u64>> {
         let server = self.server();
-        server.call("looking at", "", |rpc, _| Ok(Some(rpc.available(&server.root()?)?)))
+        server.call("looking at", "the free space", |rpc, _| Ok(Some(rpc.available(&server.root()?)?)))
     }
 }
 
@@ -453,16 +454,6 @@ fn remember(handles: &Mutex<HashMap<String, Handle>>, path: &str, handle: &Handl
 /// The directory of a path, and its last name.
 fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
-}
-
-/// A name that nobody else uses.
-fn random_name() -> String {
-    let mut random = [0_u8; 8];
-    // Without random numbers the process still tells machines' sessions apart well enough for a name.
-    if getrandom::fill(&mut random).is_err() {
-        random = u64::from(std::process::id()).to_le_bytes();
-    }
-    random.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -24,7 +24,7 @@ use crate::lease::{LOCKS_DIRECTORY, LeaseTimes, Leases};
 use crate::leased::{LeasedStore, may_repeat};
 use crate::patience::{Fault, Line, Patience, Watch};
 use crate::runtime::Runtime;
-use crate::unique::unique;
+use crate::random_name;
 use fault::fault_of;
 pub use keys::S3Keys;
 use object::{NamelessObject, ObjectFile, PART_BYTES};
@@ -216,7 +216,7 @@ impl Objects {
         if *knows {
             return Ok(());
         }
-        let path = format!("{LOCKS_DIRECTORY}/probe-{}", unique());
+        let path = format!("{LOCKS_DIRECTORY}/probe-{}", random_name());
         let first = self.put_new(&path, b"1");
         let second = first.and_then(|()| self.put_new(&path, b"2"));
         let removed = self.remove(&path);

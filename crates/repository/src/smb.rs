@@ -18,7 +18,7 @@ use crate::lease::{LeaseTimes, Leases};
 use crate::leased::{LeasedStore, may_repeat};
 use crate::patience::{Fault, Line, Patience, Watch};
 use crate::runtime::Runtime;
-use crate::unique::unique;
+use crate::random_name;
 use smb2::types::{FileId, SessionId};
 use file::SmbFile;
 use share::{Open, Opened, Share};
@@ -340,7 +340,7 @@ impl Store for Files {
     /// requests in the queue of a stalled server, and these write into the old.
     fn append(&self, path: &str, length: u64) -> StoreResult<Box<dyn StoreFile>> {
         self.forget(path);
-        let (name, temporary) = (self.server.path_of(path), format!("{path}.new-{}", unique()));
+        let (name, temporary) = (self.server.path_of(path), format!("{path}.new-{}", random_name()));
         let opened = self.server.change("opening", path, async |share, _| {
             let file = self.copy_start(share, &name, &temporary, length).await?;
             match share.rename(&self.server.path_of(&temporary), &name, true).await {
@@ -376,7 +376,7 @@ impl Store for Files {
     /// The name is given as a second one to a file that is whole and stable: Samba looks whether a name is free before
     /// it renames, and two can look at the same instant.
     fn publish(&self, path: &str, bytes: &[u8]) -> StoreResult<()> {
-        let temporary = format!("{path}.new-{}", unique());
+        let temporary = format!("{path}.new-{}", random_name());
         let (old, new) = (self.server.path_of(&temporary), self.server.path_of(path));
         self.server.change("publishing", path, async |share, _| self.write_small(share, &temporary, bytes).await)?;
         let mut may_be_done = false;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use session::{Event, Observer, Phase};
 
 use crate::arguments::{General, ProgressKind};
-use crate::output::{bytes, duration, error_line};
+use crate::output::{bytes, error_line};
 
 /// Programs are told twice a second how far the work is: more would only be read and thrown away.
 const JSON_INTERVAL: Duration = Duration::from_millis(500);
@@ -160,7 +160,10 @@ fn contact_event(contact: &Contact) -> Value {
 
 /// How the way to the target is, for people.
 fn contact_text(contact: &Contact) -> String {
-    let time = |time: &Duration| duration(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    let time = |time: &Duration| match time.as_secs_f64().ceil() {
+        seconds if seconds < 60.0 => format!("{seconds} s"),
+        seconds => format!("{} min", (seconds / 60.0).round()),
+    };
     let text = match contact {
         Contact::Lost { error, give_up_after, .. } => {
             t!("progress.target_lost", details = error, time = time(give_up_after))

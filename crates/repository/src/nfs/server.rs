@@ -73,7 +73,7 @@ impl Server {
             data: Pool::new(CONNECTIONS),
             locks: Pool::new(LOCK_CONNECTIONS),
         };
-        server.call("mounting", "", |_, _| Ok(()))?;
+        server.call("mounting", &address.path, |_, _| Ok(()))?;
         server.line.opened();
         Ok(server)
     }

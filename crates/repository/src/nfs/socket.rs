@@ -237,7 +237,7 @@ fn connect(line: &Line, clock: &Clock, address: SocketAddr, is_privileged: bool)
         // Begun somewhere else each time, so that the ports of the last minute are met rarely.
         let mut random = [0; 2];
         let _ = getrandom::fill(&mut random);
-        let first = usize::from(u16::from_le_bytes(random)) % PRIVILEGED_PORTS.len();
+        let first = usize::from(u16::from_le_bytes(random)).checked_rem(PRIVILEGED_PORTS.len()).unwrap_or_default();
         for port in PRIVILEGED_PORTS.cycle().skip(first).take(PRIVILEGED_PORTS.len()) {
             match connect_from(line, clock, address, Some(port)) {
                 Err(error) if is_taken(&error) => {}
