@@ -18,6 +18,7 @@ pub mod partclone;
 pub mod program;
 pub mod proxy;
 pub mod restored;
+pub mod round_trip;
 pub mod s3_scene;
 pub mod samba;
 pub mod sample;

@@ -94,14 +94,14 @@ impl ObjectStorage {
 }
 
 async fn serve(listener: TcpListener, directory: PathBuf, manners: Arc<Manners>) {
-    let mut builder = S3ServiceBuilder::new(FileSystem::new(directory).unwrap());
+    let mut builder = S3ServiceBuilder::new(FileSystem::new(&directory).unwrap());
     builder.set_auth(SimpleAuth::from_single(KEY, SECRET));
     let service = builder.build();
     loop {
         let Ok((socket, _)) = listener.accept().await else { return };
-        let (service, manners) = (service.clone(), manners.clone());
+        let (service, manners, directory) = (service.clone(), manners.clone(), directory.clone());
         tokio::spawn(async move {
-            let answer = service_fn(|request| answer(&service, &manners, request));
+            let answer = service_fn(|request| answer(&service, &manners, &directory, request));
             // A client that breaks off is none of the server's business.
             let _ = Builder::new().serve_connection(TokioIo::new(socket), answer).await;
         });
@@ -111,7 +111,8 @@ async fn serve(listener: TcpListener, directory: PathBuf, manners: Arc<Manners>)
 async fn answer(
     service: &S3Service,
     manners: &Manners,
-    mut request: Request<Incoming>,
+    directory: &Path,
+    request: Request<Incoming>,
 ) -> Result<Response<s3s::Body>, s3s::HttpError> {
     let refusal = manners.refusal.lock().unwrap().clone();
     let is_change = !matches!(*request.method(), Method::GET | Method::HEAD);
@@ -122,8 +123,9 @@ async fn answer(
         return Ok(response);
     }
     let is_conditional = request.headers().contains_key(IF_NONE_MATCH);
-    if manners.ignores_conditions.load(Ordering::SeqCst) {
-        request.headers_mut().remove(IF_NONE_MATCH);
+    if is_conditional && manners.ignores_conditions.load(Ordering::SeqCst) {
+        // The header itself is signed, so the object has to give way instead.
+        let _ = std::fs::remove_file(directory.join(request.uri().path().trim_start_matches('/')));
     }
     let _turn = if is_conditional { Some(manners.conditional.lock().await) } else { None };
     let response = service.call(request.map(s3s::Body::from)).await;

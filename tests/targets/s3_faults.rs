@@ -45,11 +45,6 @@ fn every_answer_may_be_lost() {
 }
 
 #[test]
-fn random_faults_lose_nothing() {
-    network_faults::random_faults(&Scene::new(), 60);
-}
-
-#[test]
 fn answers_that_say_that_something_broke_are_not_believed() {
     let scene = Scene::new();
     let manners = &scene.server.manners;

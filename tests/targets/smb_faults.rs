@@ -50,11 +50,6 @@ fn every_answer_may_be_lost() {
 }
 
 #[test]
-fn random_faults_lose_nothing() {
-    network_faults::random_faults(&Scene::new(), 60);
-}
-
-#[test]
 fn a_save_lives_through_a_server_that_is_killed_frozen_and_started_again() {
     let mut scene = Scene::new();
     save_while(&scene, "killed-connections", 24, 7 * MIB, || scene.server.kill_connections());

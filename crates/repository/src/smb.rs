@@ -189,24 +189,23 @@ impl Files {
         share.open(&path, Open::Replace).await
     }
 
-    /// Makes the directories above a path of the share, but none of those that the operator named.
+    /// Makes the directories above a path of the share, but none of those that the operator named, and makes their
+    /// names stable.
     async fn make_parents(&self, share: &Share, path: &str) -> Result<(), Fault> {
-        let root = self.server.path_of("").len();
-        let ends: Vec<usize> = path.match_indices('/').map(|(end, _)| end).filter(|end| *end > root).collect();
-        for directory in ends.into_iter().filter_map(|end| path.get(..end)) {
+        let root = self.server.path_of("");
+        let ends = path.match_indices('/').map(|(end, _)| end).filter(|end| *end > root.len());
+        let mut above = root.as_str();
+        for directory in ends.filter_map(|end| path.get(..end)) {
             share.make_directory(directory).await?;
+            share.flush_directory(above).await?;
+            above = directory;
         }
         Ok(())
     }
 
-    /// Makes the names of the directories above a path stable, as far as the server can do that.
-    async fn flush_parents(&self, share: &Share, path: &str) -> Result<(), Fault> {
-        let mut directory = path;
-        while let Some((parent, _)) = directory.rsplit_once('/') {
-            directory = parent;
-            share.flush_directory(&self.server.path_of(parent)).await?;
-        }
-        share.flush_directory(&self.server.path_of("")).await
+    /// Makes the name of a file stable, as far as the server can do that.
+    async fn flush_name(&self, share: &Share, path: &str) -> Result<(), Fault> {
+        share.flush_directory(path.rsplit_once('/').map_or("", |(directory, _)| directory)).await
     }
 
     async fn write_small(&self, share: &Share, path: &str, bytes: &[u8]) -> Result<(), Fault> {
@@ -360,16 +359,23 @@ impl Store for Files {
         let mut may_be_done = false;
         self.server.change("renaming", to, async |share, _| {
             let was_tried = std::mem::replace(&mut may_be_done, true);
-            self.make_parents(share, &new).await?;
-            match share.rename(&old, &new, true).await {
+            let mut renamed = share.rename(&old, &new, true).await;
+            if renamed.as_ref().is_err_and(|fault| fault.kind == StoreErrorKind::NotFound) {
+                // The directory, most often; but no directory is made for a file that does not exist.
+                if !was_tried {
+                    share.size(&old).await?;
+                }
+                self.make_parents(share, &new).await?;
+                renamed = share.rename(&old, &new, true).await;
+            }
+            match renamed {
                 // The first try had succeeded, and only its answer was lost.
                 Err(fault) if fault.kind == StoreErrorKind::NotFound && was_tried => {
                     share.size(&new).await?;
                 }
                 other => other?,
             }
-            self.flush_parents(share, to).await?;
-            self.flush_parents(share, from).await
+            self.flush_name(share, &new).await
         })
     }
 
@@ -398,7 +404,7 @@ impl Store for Files {
                 }
                 other => other?,
             }
-            self.flush_parents(share, path).await
+            self.flush_name(share, &new).await
         });
         // The first name is of no more use. What stays of it does no harm, and is no reason to call this a failure.
         let _ = self.remove(&temporary);
