@@ -238,7 +238,8 @@ pub fn random_faults(world: &dyn World, runs: u64) {
         let answers: Vec<u64> = (0..random(3)).map(|_| 1 + random(80)).collect();
         world.proxy().cut_after(cuts.clone());
         world.proxy().lose_answers(answers.clone());
-        save(&*store, "node", &disk, &Cancel::new()).unwrap_or_else(|error| panic!("{seed}: {error:?} {cuts:?} {answers:?}"));
+        save(&*store, "node", &disk, &Cancel::new())
+            .unwrap_or_else(|error| panic!("{seed}: {error:?} {cuts:?} {answers:?}"));
         drop(store);
         world.proxy().cut_after([]);
         world.proxy().lose_answers([]);

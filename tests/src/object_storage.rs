@@ -11,9 +11,9 @@ use std::thread::{self, JoinHandle};
 
 use hyper::body::Incoming;
 use hyper::header::IF_NONE_MATCH;
+use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper::server::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};

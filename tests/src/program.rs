@@ -36,10 +36,7 @@ pub fn sosei<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Finishe
 }
 
 /// The same with variables of its environment, as `SOSEI_PASSWORD`.
-pub fn sosei_with<A: AsRef<OsStr>>(
-    environment: &[(&str, &str)],
-    arguments: impl IntoIterator<Item = A>,
-) -> Finished {
+pub fn sosei_with<A: AsRef<OsStr>>(environment: &[(&str, &str)], arguments: impl IntoIterator<Item = A>) -> Finished {
     finish(command(arguments).envs(environment.iter().copied()))
 }
 

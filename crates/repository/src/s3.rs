@@ -23,8 +23,8 @@ use crate::address::{S3Address, Secret};
 use crate::lease::{LOCKS_DIRECTORY, LeaseTimes, Leases};
 use crate::leased::{LeasedStore, may_repeat};
 use crate::patience::{Fault, Line, Patience, Watch};
-use crate::runtime::Runtime;
 use crate::random_name;
+use crate::runtime::Runtime;
 use fault::fault_of;
 pub use keys::S3Keys;
 use object::{NamelessObject, ObjectFile, PART_BYTES};
@@ -88,11 +88,7 @@ impl S3Store {
     }
 }
 
-fn build(
-    address: &S3Address,
-    keys: &S3Keys,
-    connect_timeout: std::time::Duration,
-) -> object_store::Result<AmazonS3> {
+fn build(address: &S3Address, keys: &S3Keys, connect_timeout: std::time::Duration) -> object_store::Result<AmazonS3> {
     let is_plain = address.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"));
     let client = ClientOptions::new()
         .with_allow_http(is_plain)
@@ -229,7 +225,9 @@ impl Objects {
             Err(error) => return Err(error),
             Ok(()) => "it replaced an object that had to be new",
         };
-        let text = format!("the server does not know conditional writes (If-None-Match), without which two machines could give one name to two images: {text}");
+        let text = format!(
+            "the server does not know conditional writes (If-None-Match), without which two machines could give one name to two images: {text}"
+        );
         Err(self.bucket.error(Fault::lasting(StoreErrorKind::Io, text), "publishing", &path))
     }
 

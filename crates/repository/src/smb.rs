@@ -17,11 +17,11 @@ use crate::address::{Secret, SmbAddress};
 use crate::lease::{LeaseTimes, Leases};
 use crate::leased::{LeasedStore, may_repeat};
 use crate::patience::{Fault, Line, Patience, Watch};
-use crate::runtime::Runtime;
 use crate::random_name;
-use smb2::types::{FileId, SessionId};
+use crate::runtime::Runtime;
 use file::SmbFile;
 use share::{Open, Opened, Share};
+use smb2::types::{FileId, SessionId};
 
 /// Files kept open for reading: enough for the packs that one restore reads at a time.
 const OPEN_FILES_LIMIT: usize = 32;
@@ -328,9 +328,9 @@ impl Store for Files {
 
     fn create(&self, path: &str) -> StoreResult<Box<dyn StoreFile>> {
         self.forget(path);
-        let opened = self.server.change("making", path, async |share, _| {
-            Ok((share.clone(), self.create_on(share, path).await?))
-        });
+        let opened = self
+            .server
+            .change("making", path, async |share, _| Ok((share.clone(), self.create_on(share, path).await?)));
         let (share, file) = opened?;
         Ok(Box::new(SmbFile::new(self.server.clone(), path.to_owned(), share, file.id, 0)))
     }

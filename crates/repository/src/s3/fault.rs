@@ -163,7 +163,11 @@ mod tests {
         ];
         for (status, code, lasting) in cases {
             let fault = fault_of(&answer(status, code));
-            assert_eq!((fault.can_pass, fault.can_pass || Some(fault.kind) == lasting), (lasting.is_none(), true), "{code}");
+            assert_eq!(
+                (fault.can_pass, fault.can_pass || Some(fault.kind) == lasting),
+                (lasting.is_none(), true),
+                "{code}"
+            );
             let text = fault.source.to_string();
             assert!(text.contains(code) && !text.contains("StringToSign"), "{text}");
         }

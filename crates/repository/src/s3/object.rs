@@ -90,7 +90,8 @@ impl Upload {
         bucket.change(WRITING, &self.path, async |number| {
             // A link that was too slow for all together may carry one.
             let at_once = PARTS_AT_ONCE.checked_shr(number).unwrap_or(0).max(1);
-            let missing: Vec<usize> = (0..parts.len()).filter(|part| done.get(*part).is_some_and(Option::is_none)).collect();
+            let missing: Vec<usize> =
+                (0..parts.len()).filter(|part| done.get(*part).is_some_and(Option::is_none)).collect();
             let sends = missing.into_iter().filter_map(|part| Some((part, parts.get(part)?.clone()))).map(
                 async |(part, bytes)| {
                     let sent = bucket.store.put_part(key, id, first.saturating_add(part), PutPayload::from(bytes));

@@ -181,7 +181,8 @@ impl SmbFile {
         let is_last = goal == Goal::Stable && open.answered >= self.kept.len();
         if is_last || answered >= FLUSH_EVERY {
             let (share, id) = (open.share.clone(), open.id);
-            open.flush = Some((open.answered, self.server.runtime.handle().spawn(async move { share.flush(id).await })));
+            open.flush =
+                Some((open.answered, self.server.runtime.handle().spawn(async move { share.flush(id).await })));
         }
     }
 

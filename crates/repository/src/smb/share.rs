@@ -96,7 +96,8 @@ impl Share {
         let options = ConnectOptions::with_timeout(line.call_deadline().min(CONNECT_DEADLINE));
         let transport = Transport::connect(&server, options).await;
         let transport = transport.map_err(|error| fault_of(&error).0)?;
-        let mut connection = answer(line, transport.negotiate(&address.host)).await?.map_err(|error| not_agreed(&error))?;
+        let mut connection =
+            answer(line, transport.negotiate(&address.host)).await?.map_err(|error| not_agreed(&error))?;
         connection.set_response_timeout(Some(line.patience().call_deadline));
         connection.set_send_timeout(Some(line.patience().call_deadline));
         let dialect = connection.params().map_or(Dialect::Smb2_0_2, |params| params.dialect);
@@ -318,12 +319,8 @@ impl Share {
             file_id: file.id,
             buffer: link_information(&smb2::encode_path(to)),
         };
-        let sent = self.connection.execute_with_credits(
-            Command::SetInfo,
-            &request,
-            Some(self.tree.tree_id),
-            CreditCharge(1),
-        );
+        let sent =
+            self.connection.execute_with_credits(Command::SetInfo, &request, Some(self.tree.tree_id), CreditCharge(1));
         let status = self.call(sent).await?.header.status;
         self.close(file.id).await?;
         match status {
@@ -434,7 +431,10 @@ fn not_let_in(error: &smb2::Error, connection: &Connection, share: &str) -> Faul
     let text = match fault.kind {
         StoreErrorKind::NoExport => format!("the server has no share {share}: {}", fault.source),
         StoreErrorKind::Denied if !can_encrypt(connection) => {
-            format!("the share {share} refuses this user, or demands encryption that was not agreed on: {}", fault.source)
+            format!(
+                "the share {share} refuses this user, or demands encryption that was not agreed on: {}",
+                fault.source
+            )
         }
         _ => return fault,
     };
@@ -442,9 +442,9 @@ fn not_let_in(error: &smb2::Error, connection: &Connection, share: &str) -> Faul
 }
 
 fn can_encrypt(connection: &Connection) -> bool {
-    connection.params().is_some_and(|params| {
-        params.cipher.is_some() || params.capabilities.contains(Capabilities::ENCRYPTION)
-    })
+    connection
+        .params()
+        .is_some_and(|params| params.cipher.is_some() || params.capabilities.contains(Capabilities::ENCRYPTION))
 }
 
 /// Encrypts everything from now on, as the share demands it.

@@ -102,9 +102,7 @@ pub fn fault_of(error: &Error) -> (Fault, bool) {
         Error::Timeout | Error::SendTimeout { .. } | Error::ServerUnresponsive { .. } => {
             (Fault::passing(io::Error::new(io::ErrorKind::TimedOut, text)), true)
         }
-        Error::Auth { .. } | Error::GuestSessionRefused { .. } => {
-            (Fault::lasting(StoreErrorKind::Login, text), true)
-        }
+        Error::Auth { .. } | Error::GuestSessionRefused { .. } => (Fault::lasting(StoreErrorKind::Login, text), true),
         // An answer that makes no sense: a damaged connection, or a server that is none.
         _ => (Fault::lasting(StoreErrorKind::Io, text), true),
     }
@@ -133,7 +131,8 @@ mod tests {
 
     #[test]
     fn waiting_is_for_what_can_pass() {
-        for status in [NtStatus::DISK_FULL, NtStatus::ACCESS_DENIED, NtStatus::LOGON_FAILURE, NtStatus::BAD_NETWORK_NAME]
+        for status in
+            [NtStatus::DISK_FULL, NtStatus::ACCESS_DENIED, NtStatus::LOGON_FAILURE, NtStatus::BAD_NETWORK_NAME]
         {
             let (fault, is_broken) = fault_of(&protocol(status));
             assert!(!fault.can_pass && !is_broken, "{status}");

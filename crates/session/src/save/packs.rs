@@ -2,8 +2,8 @@
 
 use crossbeam_channel::{Receiver, Sender};
 use image::{
-    ChunkId, ChunkIndex, ImageName, NamelessFile, Pack, PackAssembler, Store, StoreFile, StoreResult, UNFINISHED_SUFFIX,
-    image_directory, pack_path, salvage_pack, unfinished_pack_path,
+    ChunkId, ChunkIndex, ImageName, NamelessFile, Pack, PackAssembler, Store, StoreFile, StoreResult,
+    UNFINISHED_SUFFIX, image_directory, pack_path, salvage_pack, unfinished_pack_path,
 };
 
 use crate::error::{Error, Result};
