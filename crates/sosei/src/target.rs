@@ -2,6 +2,7 @@
 
 mod address;
 mod secret;
+mod usb;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,13 +22,23 @@ pub struct Target {
     pub store: Box<dyn Store>,
     /// Its directory on this machine, where it has one.
     pub directory: Option<PathBuf>,
+    /// Unmounted after the store was closed: fields go in this order.
+    _mounted: Option<usb::Mounted>,
 }
 
-/// Opens a target. While a server does not answer, `progress` shows it, and `cancel` ends the wait.
-pub fn open(text: &str, progress: &Arc<Progress>, cancel: &Cancel) -> Result<Target, Failure> {
+impl Target {
+    fn of(store: impl Store + 'static, directory: Option<PathBuf>) -> Self {
+        Self { store: Box::new(store), directory, _mounted: None }
+    }
+}
+
+/// Opens a target for a command that works with `disks`: none of them is touched for it. While a server does not
+/// answer, `progress` shows it, and `cancel` ends the wait.
+pub fn open(text: &str, disks: &[PathBuf], progress: &Arc<Progress>, cancel: &Cancel) -> Result<Target, Failure> {
     let address = address::parse(text).map_err(|error| usage(text, &error))?;
     match address {
         Address::Directory(path) => open_directory(text, &path),
+        Address::Usb { label, path } => usb::open(text, &label, &path, disks),
         Address::Nfs(address) => open_nfs(text, &address, watch(progress, cancel)),
         other => Err(unsupported(text, scheme_of(&other))),
     }
@@ -37,7 +48,7 @@ fn open_directory(text: &str, path: &Path) -> Result<Target, Failure> {
     match DirectoryStore::open(path) {
         Ok(store) => {
             let directory = Some(store.root().to_owned());
-            Ok(Target { store: Box::new(store), directory })
+            Ok(Target::of(store, directory))
         }
         Err(error) => Err(Failure::target_absent(text, &error)),
     }
@@ -49,7 +60,7 @@ fn open_nfs(text: &str, address: &NfsAddress, watch: Watch) -> Result<Target, Fa
         return Err(Failure::usage("target-nfs4", &t!("failure.target_nfs4", target = text, export = export)));
     }
     let store = NfsStore::open(address, Patience::default(), watch).map_err(|error| Failure::from_store(&error))?;
-    Ok(Target { store: Box::new(store), directory: None })
+    Ok(Target::of(store, None))
 }
 
 /// Lets a target tell how it is, and lets the operator end its waits.
