@@ -23,7 +23,10 @@ fn source() -> SampleDisk {
 /// Whether anything of a device is mounted.
 fn is_mounted(device: &LoopDevice) -> bool {
     let mounts = fs::read_to_string("/proc/mounts").unwrap();
-    mounts.lines().any(|line| line.starts_with(device.path().to_str().unwrap()))
+    let device = device.path().to_str().unwrap();
+    let is_of =
+        |mounted: &str| mounted.strip_prefix(device).is_some_and(|rest| rest.is_empty() || rest.starts_with('p'));
+    mounts.lines().any(|line| is_of(line.split(' ').next().unwrap()))
 }
 
 /// A disk with an ext4 file system in its second partition.
@@ -31,6 +34,8 @@ fn partitioned(label: &str) -> (SampleDisk, LoopDevice) {
     let disk = SampleDisk::new("usb.img", 140 * MIB);
     disk.divide(512, "label: gpt\nstart=1MiB, size=8MiB\nstart=9MiB, size=128MiB\n");
     let device = LoopDevice::attach(&disk.path, 512);
+    // For a kernel that can have partitions but reads no tables itself.
+    run("partx", ["--update", device.path().to_str().unwrap()]);
     let partition = format!("{}p2", device.path().display());
     run("mke2fs", ["-q", "-F", "-t", "ext4", "-L", label, &partition]);
     (disk, device)
