@@ -3,6 +3,7 @@
 mod address;
 mod prompt;
 mod secret;
+mod usb;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,17 +25,26 @@ pub struct Target {
     pub store: Box<dyn Store>,
     /// Its directory on this machine, where it has one.
     pub directory: Option<PathBuf>,
+    /// Unmounted after the store was closed: fields go in this order.
+    _mounted: Option<usb::Mounted>,
 }
 
-/// Opens a target. While a server does not answer, `progress` shows it, and `cancel` ends the wait.
-pub fn open(text: &str, progress: &Arc<Progress>, cancel: &Cancel) -> Result<Target, Failure> {
+impl Target {
+    fn of(store: impl Store + 'static, directory: Option<PathBuf>) -> Self {
+        Self { store: Box::new(store), directory, _mounted: None }
+    }
+}
+
+/// Opens a target for a command that works with `disks`: none of them is touched for it. While a server does not
+/// answer, `progress` shows it, and `cancel` ends the wait.
+pub fn open(text: &str, disks: &[PathBuf], progress: &Arc<Progress>, cancel: &Cancel) -> Result<Target, Failure> {
     let address = address::parse(text).map_err(|error| usage(text, &error))?;
     match address {
         Address::Directory(path) => open_directory(text, &path),
+        Address::Usb { label, path } => usb::open(text, &label, &path, disks),
         Address::Nfs(address) => open_nfs(text, &address, watch(progress, cancel)),
         Address::Smb(address) => open_smb(address, progress, watch(progress, cancel)),
         Address::S3(address) => open_s3(address, watch(progress, cancel)),
-        other => Err(unsupported(text, scheme_of(&other))),
     }
 }
 
@@ -42,7 +52,7 @@ fn open_directory(text: &str, path: &Path) -> Result<Target, Failure> {
     match DirectoryStore::open(path) {
         Ok(store) => {
             let directory = Some(store.root().to_owned());
-            Ok(Target { store: Box::new(store), directory })
+            Ok(Target::of(store, directory))
         }
         Err(error) => Err(Failure::target_absent(text, &error)),
     }
@@ -54,7 +64,7 @@ fn open_nfs(text: &str, address: &NfsAddress, watch: Watch) -> Result<Target, Fa
         return Err(Failure::usage("target-nfs4", &t!("failure.target_nfs4", target = text, export = export)));
     }
     let store = NfsStore::open(address, Patience::default(), watch).map_err(|error| Failure::from_store(&error))?;
-    Ok(Target { store: Box::new(store), directory: None })
+    Ok(Target::of(store, None))
 }
 
 fn open_smb(address: SmbAddress, progress: &Progress, watch: Watch) -> Result<Target, Failure> {
@@ -68,7 +78,7 @@ fn open_smb(address: SmbAddress, progress: &Progress, watch: Watch) -> Result<Ta
     };
     let store = SmbStore::open(address, password, Patience::default(), watch);
     let store = store.map_err(|error| Failure::from_store(&error))?;
-    Ok(Target { store: Box::new(store), directory: None })
+    Ok(Target::of(store, None))
 }
 
 fn open_s3(mut address: S3Address, watch: Watch) -> Result<Target, Failure> {
@@ -77,7 +87,7 @@ fn open_s3(mut address: S3Address, watch: Watch) -> Result<Target, Failure> {
     address.region = address.region.or_else(region);
     let store = S3Store::open(address, &keys, Patience::default(), watch);
     let store = store.map_err(|error| Failure::from_store(&error))?;
-    Ok(Target { store: Box::new(store), directory: None })
+    Ok(Target::of(store, None))
 }
 
 /// Lets a target tell how it is, and lets the operator end its waits.
@@ -86,16 +96,6 @@ fn watch(progress: &Arc<Progress>, cancel: &Cancel) -> Watch {
     Watch {
         report: Arc::new(move |contact| progress.contact(&contact)),
         is_cancelled: Arc::new(move || cancel.is_cancelled()),
-    }
-}
-
-fn scheme_of(address: &Address) -> &'static str {
-    match address {
-        Address::Directory(_) => "",
-        Address::Usb { .. } => "usb",
-        Address::Nfs(_) => "nfs",
-        Address::Smb(_) => "smb",
-        Address::S3(_) => "s3",
     }
 }
 
