@@ -21,7 +21,7 @@ demo: tools release
 
 # Everything that must pass.
 test: tools check
-	cargo build --package sosei
+	cargo build --workspace
 	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" cargo test --workspace --no-fail-fast
 
 # Style and lints.

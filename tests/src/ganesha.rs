@@ -73,11 +73,7 @@ impl Ganesha {
         let namespace = Namespace::new();
         let rpcbind = namespace.run(directory.path(), "exec rpcbind -f");
         namespace.wait_for(111);
-        let proxy = |port| {
-            let namespace = namespace.name.clone();
-            Proxy::with(Arc::new(move || connect_inside(&namespace, port)))
-        };
-        let (nfs, mount) = (proxy(NFS_PORT), proxy(MOUNT_PORT));
+        let (nfs, mount) = (namespace.proxy(NFS_PORT), namespace.proxy(MOUNT_PORT));
         let mut ganesha = Self { directory, namespace, rpcbind, server: None, started: 0, nfs, mount };
         ganesha.resume();
         ganesha
@@ -87,6 +83,11 @@ impl Ganesha {
     pub fn target(&self, export: &Path, below: &str) -> String {
         let (nfs, mount) = (self.nfs.port(), self.mount.port());
         format!("nfs://127.0.0.1:{nfs}{}{below}?mountport={mount}", export.display())
+    }
+
+    /// Another proxy in front of the NFS service, with no faults of the first.
+    pub fn another_way(&self) -> Proxy {
+        self.namespace.proxy(NFS_PORT)
     }
 
     /// Kills the server (kill -9): what it had not written to disk is lost to its clients.
@@ -216,6 +217,12 @@ impl Namespace {
         let output = File::create(directory.join("output")).unwrap();
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
         Running(command.spawn().unwrap_or_else(|error| panic!("ip: {error}; `make tools` installs it")))
+    }
+
+    /// A proxy in front of a port inside.
+    fn proxy(&self, port: u16) -> Proxy {
+        let namespace = self.name.clone();
+        Proxy::with(Arc::new(move || connect_inside(&namespace, port)))
     }
 
     /// Waits until something listens on a port.

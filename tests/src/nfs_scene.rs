@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::FileDisk;
 use crate::fill::content;
 use crate::ganesha::Ganesha;
+use crate::proxy::Proxy;
 use crate::sample::MIB;
 use crate::sessions::assert_whole;
 
@@ -39,21 +40,20 @@ impl Scene {
 
     /// A store in a directory of the export.
     pub fn open(&self, below: &str, patience: Patience, watch: Watch) -> NfsStore {
+        self.open_by(&self.server.nfs, below, patience, watch)
+    }
+
+    /// The same through another proxy.
+    pub fn open_by(&self, way: &Proxy, below: &str, patience: Patience, watch: Watch) -> NfsStore {
         fs::create_dir_all(self.path(below)).unwrap();
         let address = NfsAddress {
             host: "127.0.0.1".into(),
-            port: Some(self.server.nfs.port()),
+            port: Some(way.port()),
             mount_port: Some(self.server.mount.port()),
             path: self.path(below).to_str().unwrap().trim_end_matches('/').into(),
             ..NfsAddress::default()
         };
-        // A session that ends without its server leaves its lock: the next one here waits for its lease.
-        let times = LeaseTimes {
-            beat: Duration::from_millis(200),
-            trusted: Duration::from_secs(1),
-            lease: Duration::from_secs(4),
-        };
-        NfsStore::open_with(&address, patience, times, watch).unwrap()
+        NfsStore::open_with(&address, patience, lease_times(), watch).unwrap()
     }
 
     /// The same directory on the server.
@@ -72,6 +72,11 @@ impl Scene {
     pub fn check(&self, below: &str, image: &str, disk: &FileDisk) {
         assert_whole(&DirectoryStore::open(&self.path(below)).unwrap(), image, disk);
     }
+}
+
+/// Short ones: a session that ends without its server leaves its lock, and the next one waits for the lease.
+pub fn lease_times() -> LeaseTimes {
+    LeaseTimes { beat: Duration::from_millis(200), trusted: Duration::from_secs(1), lease: Duration::from_secs(4) }
 }
 
 /// Waits that are short, so that tests are.

@@ -35,6 +35,11 @@ pub fn sosei<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Finishe
     finish(&mut command(arguments))
 }
 
+/// The same with variables of its environment, as `SOSEI_PASSWORD`.
+pub fn sosei_with<A: AsRef<OsStr>>(environment: &[(&str, &str)], arguments: impl IntoIterator<Item = A>) -> Finished {
+    finish(command(arguments).envs(environment.iter().copied()))
+}
+
 /// The program with arguments, for a test that starts it itself.
 pub fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     tool::command(path().to_str().unwrap(), arguments)

@@ -14,7 +14,7 @@ use repository::{Contact, DirectoryStore, NfsStore, Patience, Watch};
 use session::{Cancel, Error};
 use tests::FileDisk;
 use tests::fill::content;
-use tests::nfs_scene::{Scene, quick, watch};
+use tests::nfs_scene::{Scene, lease_times, quick, watch};
 use tests::sample::MIB;
 use tests::sessions::{exists, save};
 
@@ -157,6 +157,46 @@ fn a_save_stops_cleanly_when_the_server_stays_away_and_the_next_completes_it() {
     assert!(!exists(&store, "node"));
     save(&store, "node", &disk, &Cancel::new()).unwrap();
     scene.check("r", "node", &disk);
+}
+
+#[test]
+fn a_session_that_was_cut_off_for_longer_than_its_lease_goes_on_where_nobody_took_over() {
+    let scene = Scene::new();
+    let disk = scene.disk(24);
+    let store = scene.open("r", quick(), Watch::default());
+    save_while(&scene, &store, &disk, 7 * MIB, || {
+        scene.server.nfs.refuse(true);
+        scene.server.nfs.cut();
+        thread::sleep(lease_times().lease + Duration::from_secs(2));
+        scene.server.nfs.refuse(false);
+    });
+    scene.check("r", "node", &disk);
+}
+
+#[test]
+fn a_session_that_was_cut_off_while_another_took_over_writes_nothing_more() {
+    let scene = Scene::new();
+    let (disk, other_disk) = (scene.disk(24), scene.disk(6));
+    let store = scene.open("r", quick(), Watch::default());
+    let sent = scene.server.nfs.sent_bytes();
+    thread::scope(|scope| {
+        let saving = scope.spawn(|| save(&store, "node", &disk, &Cancel::new()));
+        scene.server.nfs.wait_for_sent(sent + 7 * MIB);
+        scene.server.nfs.refuse(true);
+        scene.server.nfs.cut();
+        // Another machine has a way to the server that is not cut. It finds the lock without a sign of life.
+        let way = scene.server.another_way();
+        let other = scene.open_by(&way, "r", quick(), Watch::default());
+        save(&other, "node", &other_disk, &Cancel::new()).unwrap();
+        scene.server.nfs.refuse(false);
+        let ended = saving.join().unwrap().unwrap_err();
+        let is_lost = match &ended {
+            Error::Repository(image::Error::Store(error)) => error.kind == StoreErrorKind::Locked,
+            _ => false,
+        };
+        assert!(is_lost, "{ended:?}");
+    });
+    scene.check("r", "node", &other_disk);
 }
 
 #[test]

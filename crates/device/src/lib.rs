@@ -15,4 +15,4 @@ pub use attached::{Attached, attached, identify};
 pub use disk::{DestinationDisk, SourceDisk};
 pub use error::{Error, Result};
 pub use machine::{Machine, NetworkCard, machine};
-pub use usage::{disks_under, has_other_names, is_inside, is_same};
+pub use usage::{disks_under, has_other_names, is_inside, is_same, with_partitions};

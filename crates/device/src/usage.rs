@@ -54,6 +54,13 @@ fn partitions_of(disk: &str) -> Vec<String> {
     names_in(&directory).into_iter().filter(|name| directory.join(name).join("partition").exists()).collect()
 }
 
+/// A disk and its partitions, as the kernel knows them: all that a file system may lie on.
+pub fn with_partitions(disk: &Path) -> Vec<PathBuf> {
+    let partitions = kernel_name(disk).map(|name| partitions_of(&name)).unwrap_or_default();
+    let partitions = partitions.into_iter().map(|name| Path::new("/dev").join(name));
+    std::iter::once(disk.to_owned()).chain(partitions).collect()
+}
+
 /// The names in a directory, in ascending order; none where it does not exist.
 pub fn names_in(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();

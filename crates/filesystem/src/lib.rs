@@ -262,6 +262,13 @@ fn signatures(region: &dyn ReadAt) -> Result<Vec<String>, Error> {
     Ok(found)
 }
 
+/// Which file system a region holds, without a look at what of it is used: quick, also where it is large. `None`
+/// where it holds none that is known, or more than one.
+pub fn identify(region: &dyn ReadAt) -> Option<FileSystem> {
+    let mut found = ROWS.iter().filter_map(|row| (row.recognise)(region).ok().flatten());
+    found.next().filter(|_| found.next().is_none())
+}
+
 /// The answer for gaps between partitions: boot code and metadata of others lie there, not file systems.
 pub fn outside_partitions() -> Survey {
     Survey::whole(None, Reason::new(ReasonCode::OutsidePartitions, "no partition"))

@@ -45,4 +45,4 @@ pub use paths::{
     HEADER_PATH, IMAGES_DIRECTORY, PACKS_DIRECTORY, UNFINISHED_SUFFIX, image_directory, lock_name, log_path,
     manifest_path, map_path, pack_path, unfinished_pack_path,
 };
-pub use store::{Entry, Lock, Store, StoreError, StoreErrorKind, StoreFile, StoreResult, read_all};
+pub use store::{Entry, Lock, NamelessFile, Store, StoreError, StoreErrorKind, StoreFile, StoreResult, read_all};

@@ -27,6 +27,14 @@ pub trait Store: Send + Sync {
     /// Begins a new file, replacing one of the same name, and makes the directories above it.
     fn create(&self, path: &str) -> StoreResult<Box<dyn StoreFile>>;
 
+    /// Begins a file that gets its name last, where the place can keep one without a name. It exists from
+    /// [`NamelessFile::finish`] on; dropped before, nothing of it stays.
+    ///
+    /// `None` where it can't: there the file is begun under another name, synced and renamed.
+    fn create_nameless(&self) -> StoreResult<Option<Box<dyn NamelessFile>>> {
+        Ok(None)
+    }
+
     /// Cuts an existing file to `length` bytes and goes on behind them.
     fn append(&self, path: &str, length: u64) -> StoreResult<Box<dyn StoreFile>>;
 
@@ -61,6 +69,15 @@ pub trait StoreFile: Send {
 
     /// Returns when everything appended is on stable storage.
     fn sync(&mut self) -> StoreResult<()>;
+}
+
+/// A file that is written from its start to its end before it has a name.
+pub trait NamelessFile: Send {
+    /// Appends all of `bytes`.
+    fn write(&mut self, bytes: &[u8]) -> StoreResult<()>;
+
+    /// Makes the file appear under `path` at once, whole and on stable storage. One of the same name is replaced.
+    fn finish(&mut self, path: &str) -> StoreResult<()>;
 }
 
 /// A lock that is held while this value lives.

@@ -36,6 +36,13 @@ pub struct LeaseTimes {
     pub lease: Duration,
 }
 
+impl LeaseTimes {
+    /// For so long after a renewal nobody can have taken over.
+    fn safe(&self) -> Duration {
+        self.lease.saturating_sub(self.beat)
+    }
+}
+
 impl Default for LeaseTimes {
     fn default() -> Self {
         Self { beat: Duration::from_secs(5), trusted: Duration::from_secs(25), lease: Duration::from_secs(60) }
@@ -102,8 +109,7 @@ impl Leases {
     /// `Locked` where a lock was lost.
     pub fn is_trusted(&self) -> StoreResult<bool> {
         let held: Vec<_> = guard(&self.held).iter().filter_map(Weak::upgrade).collect();
-        held.iter()
-            .try_fold(true, |all, lock| Ok(all && lock.is_fresh(lock.times.lease.saturating_sub(lock.times.beat))?))
+        held.iter().try_fold(true, |all, lock| Ok(all && lock.is_fresh(lock.times.safe())?))
     }
 
     /// Publishes the lock of `number` and makes sure that nobody else has it. `None` where somebody was faster.
@@ -348,23 +354,24 @@ struct HeldState {
 impl Held {
     /// Renews where the last renewal is too old to be trusted.
     fn make_sure(&self) -> StoreResult<()> {
-        if self.is_fresh(self.times.trusted)? {
-            return Ok(());
-        }
-        let renewing = guard(&self.renewing);
-        // Somebody else has just done it, it may be.
-        if !self.is_fresh(self.times.trusted)? {
-            self.renew_alone()?;
-        }
-        drop(renewing);
-        // A renewal that took nearly the whole lease may be followed by a takeover at any moment.
-        match self.is_fresh(self.times.lease.saturating_sub(self.times.beat))? {
-            true => Ok(()),
-            false => {
-                let error = std::io::Error::other("the lock could not be renewed in time");
-                Err(store_error(&*self.store, &self.name, StoreErrorKind::Unreachable, error))
+        for _ in 0..TRIES {
+            if self.is_fresh(self.times.trusted)? {
+                return Ok(());
+            }
+            let renewing = guard(&self.renewing);
+            // Somebody else has just done it, it may be.
+            if !self.is_fresh(self.times.trusted)? {
+                self.renew_alone()?;
+            }
+            drop(renewing);
+            // A renewal that waited for its server for nearly the whole lease may be followed by a takeover at any
+            // moment: only one that was quick enough allows to write.
+            if self.is_fresh(self.times.safe())? {
+                return Ok(());
             }
         }
+        let error = std::io::Error::other(format!("the lock could not be renewed in time in {TRIES} tries"));
+        Err(store_error(&*self.store, &self.name, StoreErrorKind::Unreachable, error))
     }
 
     fn is_fresh(&self, at_most: Duration) -> StoreResult<bool> {

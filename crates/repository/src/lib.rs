@@ -5,14 +5,21 @@
 mod address;
 mod directory;
 mod lease;
+mod leased;
 mod nfs;
 mod patience;
+mod runtime;
+mod s3;
+mod smb;
 
 pub use address::{NfsAddress, S3Address, Secret, SmbAddress, host_and_port};
 pub use directory::DirectoryStore;
 pub use lease::{LOCKS_DIRECTORY, LeaseTimes, Leases};
+pub use leased::LeasedStore;
 pub use nfs::NfsStore;
 pub use patience::{Contact, Fault, Line, Patience, TICK, Watch};
+pub use s3::{S3Keys, S3Store};
+pub use smb::SmbStore;
 
 /// A part of a name that nobody else uses.
 pub(crate) fn random_name() -> String {

@@ -332,7 +332,7 @@ impl NfsStore {
     /// Lists a directory; `None` where it changed so much that the server lost its place in it.
     fn list_once(&self, directory: &str) -> StoreResult<Option<Vec<Entry>>> {
         let mut entries: HashMap<String, Entry> = HashMap::new();
-        let (mut cookie, mut verifier) = (0, cookieverf3::default());
+        let (mut cookie, mut verifier, mut seen) = (0, cookieverf3::default(), 0_usize);
         loop {
             let part = self.by_path("listing", directory, false, |shared, rpc, _| {
                 let handle = shared.directory(rpc, directory)?;
@@ -346,14 +346,13 @@ impl NfsStore {
                 Ok(Some((read?, last, part.cookieverf, part.reply.eof)))
             })?;
             let Some((read, last, next_verifier, is_end)) = part else { return Ok(None) };
+            seen = seen.saturating_add(read.len());
             entries.extend(read.into_iter().flatten().map(|entry| (entry.name.clone(), entry)));
             match last {
                 _ if is_end => break,
-                Some(last) if last != cookie && entries.len() < ENTRIES_LIMIT => {
-                    (cookie, verifier) = (last, next_verifier)
-                }
+                Some(last) if last != cookie && seen < ENTRIES_LIMIT => (cookie, verifier) = (last, next_verifier),
                 _ => {
-                    let text = format!("the listing does not end after {} names", entries.len());
+                    let text = format!("the listing does not end after {seen} names");
                     return Err(Fault::lasting(StoreErrorKind::Io, text).at("listing", self.location(), directory));
                 }
             }

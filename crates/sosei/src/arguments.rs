@@ -12,7 +12,8 @@ use crate::language::Language;
 #[derive(Debug, Parser)]
 #[command(name = "sosei", version, arg_required_else_help = true)]
 #[command(after_help = "\
-TARGET is a directory that exists, or nfs://HOST/EXPORT. DISK is a block device or a regular file that holds a disk's bytes.
+TARGET is a directory that exists, usb:LABEL, nfs://HOST/EXPORT, smb://USER@HOST/SHARE or s3://BUCKET/PREFIX.
+DISK is a block device or a regular file that holds a disk's bytes.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some sectors were unreadable,
 4 refused for safety, 5 image or repository damaged, 130 cancelled.")]

@@ -70,6 +70,15 @@ pub fn disks_of(manifest: &Manifest) -> Vec<(&str, &DiskIdentity)> {
     manifest.disks.iter().map(|disk| (disk.name.as_str(), &disk.identity)).collect()
 }
 
+/// Every path that arguments `[SOURCE=]DISK` can mean, before an image is known that tells which.
+pub fn paths_of(arguments: &[String]) -> Vec<PathBuf> {
+    let parts = |argument: &String| {
+        let behind = argument.split_once('=').map(|(_, path)| PathBuf::from(path));
+        std::iter::once(PathBuf::from(argument)).chain(behind).collect::<Vec<_>>()
+    };
+    arguments.iter().flat_map(parts).collect()
+}
+
 /// Which disk of an image an argument `[SOURCE=]DISK` means, and the path of the disk.
 ///
 /// Without `SOURCE=`, a single disk of an image goes to the single disk that is named; among several,

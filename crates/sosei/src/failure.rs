@@ -93,6 +93,18 @@ impl Failure {
         failure
     }
 
+    /// A target that can't be found or used on this machine.
+    pub fn target_missing(code: &str, message: &str) -> Self {
+        Self::new(FAILED, code, message, &t!("state.nothing"), &t!("next.target"))
+    }
+
+    /// A disk that holds the repository, and should be read or overwritten.
+    pub fn repository_disk(disk: &str, target: &str) -> Self {
+        let message = t!("failure.repository_disk", disk = disk, target = target);
+        let next = t!("next.other_disk").into_owned();
+        Self { next, ..Self::refused("repository-disk", &message) }
+    }
+
     fn new(status: u8, code: &str, message: &str, state: &str, next: &str) -> Self {
         Self { status, code: code.into(), message: message.into(), state: state.into(), next: next.into() }
     }

@@ -16,9 +16,7 @@ pub fn refuse_repository_disk(target: &Target, disk: &Path) -> Result<(), Failur
     let under = parts.iter().flat_map(|part| device::disks_under(part)).any(|under| device::is_same(&under, disk));
     if under || device::is_inside(disk, &parts) {
         let (disk, target) = (disk.display().to_string(), directory.display().to_string());
-        let message = t!("failure.repository_disk", disk = disk, target = target);
-        let next = t!("next.other_disk").into_owned();
-        return Err(Failure { next, ..Failure::refused("repository-disk", &message) });
+        return Err(Failure::repository_disk(&disk, &target));
     }
     Ok(())
 }

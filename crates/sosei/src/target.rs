@@ -1,15 +1,19 @@
 //! Where a repository is, as an operator writes it.
 
 mod address;
+mod prompt;
 mod secret;
+mod usb;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use image::Store;
-use repository::{DirectoryStore, NfsAddress, NfsStore, Patience, Watch};
+use repository::{
+    DirectoryStore, NfsAddress, NfsStore, Patience, S3Address, S3Store, SmbAddress, SmbStore, Watch, host_and_port,
+};
 use rust_i18n::t;
-use session::Cancel;
+use session::{Cancel, Event, Observer};
 
 use self::address::{Address, AddressError, Part};
 use crate::failure::Failure;
@@ -21,15 +25,26 @@ pub struct Target {
     pub store: Box<dyn Store>,
     /// Its directory on this machine, where it has one.
     pub directory: Option<PathBuf>,
+    /// Unmounted after the store was closed: fields go in this order.
+    _mounted: Option<usb::Mounted>,
 }
 
-/// Opens a target. While a server does not answer, `progress` shows it, and `cancel` ends the wait.
-pub fn open(text: &str, progress: &Arc<Progress>, cancel: &Cancel) -> Result<Target, Failure> {
+impl Target {
+    fn of(store: impl Store + 'static, directory: Option<PathBuf>) -> Self {
+        Self { store: Box::new(store), directory, _mounted: None }
+    }
+}
+
+/// Opens a target for a command that works with `disks`: none of them is touched for it. While a server does not
+/// answer, `progress` shows it, and `cancel` ends the wait.
+pub fn open(text: &str, disks: &[PathBuf], progress: &Arc<Progress>, cancel: &Cancel) -> Result<Target, Failure> {
     let address = address::parse(text).map_err(|error| usage(text, &error))?;
     match address {
         Address::Directory(path) => open_directory(text, &path),
+        Address::Usb { label, path } => usb::open(text, &label, &path, disks),
         Address::Nfs(address) => open_nfs(text, &address, watch(progress, cancel)),
-        other => Err(unsupported(text, scheme_of(&other))),
+        Address::Smb(address) => open_smb(address, progress, watch(progress, cancel)),
+        Address::S3(address) => open_s3(address, watch(progress, cancel)),
     }
 }
 
@@ -37,7 +52,7 @@ fn open_directory(text: &str, path: &Path) -> Result<Target, Failure> {
     match DirectoryStore::open(path) {
         Ok(store) => {
             let directory = Some(store.root().to_owned());
-            Ok(Target { store: Box::new(store), directory })
+            Ok(Target::of(store, directory))
         }
         Err(error) => Err(Failure::target_absent(text, &error)),
     }
@@ -49,7 +64,30 @@ fn open_nfs(text: &str, address: &NfsAddress, watch: Watch) -> Result<Target, Fa
         return Err(Failure::usage("target-nfs4", &t!("failure.target_nfs4", target = text, export = export)));
     }
     let store = NfsStore::open(address, Patience::default(), watch).map_err(|error| Failure::from_store(&error))?;
-    Ok(Target { store: Box::new(store), directory: None })
+    Ok(Target::of(store, None))
+}
+
+fn open_smb(address: SmbAddress, progress: &Progress, watch: Watch) -> Result<Target, Failure> {
+    let server = host_and_port(&address.host, None);
+    let password = match &address.user {
+        Some(user) => Some(secret::password(user, &server)?),
+        None => {
+            progress.notify(Event::Warning { text: t!("progress.guest", target = address).into_owned() });
+            None
+        }
+    };
+    let store = SmbStore::open(address, password, Patience::default(), watch);
+    let store = store.map_err(|error| Failure::from_store(&error))?;
+    Ok(Target::of(store, None))
+}
+
+fn open_s3(mut address: S3Address, watch: Watch) -> Result<Target, Failure> {
+    let keys = secret::keys()?;
+    let region = || ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| std::env::var(name).ok());
+    address.region = address.region.or_else(region);
+    let store = S3Store::open(address, &keys, Patience::default(), watch);
+    let store = store.map_err(|error| Failure::from_store(&error))?;
+    Ok(Target::of(store, None))
 }
 
 /// Lets a target tell how it is, and lets the operator end its waits.
@@ -58,16 +96,6 @@ fn watch(progress: &Arc<Progress>, cancel: &Cancel) -> Watch {
     Watch {
         report: Arc::new(move |contact| progress.contact(&contact)),
         is_cancelled: Arc::new(move || cancel.is_cancelled()),
-    }
-}
-
-fn scheme_of(address: &Address) -> &'static str {
-    match address {
-        Address::Directory(_) => "",
-        Address::Usb { .. } => "usb",
-        Address::Nfs(_) => "nfs",
-        Address::Smb(_) => "smb",
-        Address::S3(_) => "s3",
     }
 }
 

@@ -253,7 +253,8 @@ impl Outgoing {
     /// Makes stable what has gone out; what the server has forgotten goes out again, and stays kept.
     fn commit(&self, server: &Server) {
         let known = self.state().kept.len();
-        let committed = server.change("writing", &self.path, |rpc, _| rpc.commit(&self.handle));
+        let commit = || server.change("writing", &self.path, |rpc, _| rpc.commit(&self.handle));
+        let committed = self.caught(server, commit);
         let forgotten = committed.map(|verifier| {
             let mut state = self.state();
             // Blocks that were answered after the COMMIT was sent wait for the next one.
@@ -267,7 +268,7 @@ impl Outgoing {
         });
         let outcome = forgotten.and_then(|forgotten| {
             for (block, _) in forgotten {
-                let taken = self.write(server, &block, false)?;
+                let taken = self.caught(server, || self.write(server, &block, false))?;
                 self.keep(block, taken, false);
             }
             Ok(())
@@ -277,6 +278,14 @@ impl Outgoing {
         state.is_committing = false;
         state.fail(outcome);
         self.changed.notify_all();
+    }
+
+    /// A panic in a thread that writes is an error of the file: its writer would wait for ever.
+    fn caught<T>(&self, server: &Server, work: impl FnOnce() -> StoreResult<T>) -> StoreResult<T> {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
+            let fault = Fault::lasting(StoreErrorKind::Io, "a thread that writes panicked");
+            Err(fault.at("writing", server.location().to_owned(), &self.path))
+        })
     }
 
     /// Keeps a block until it is stable.
@@ -294,7 +303,7 @@ impl Outgoing {
         let length = block.bytes.len();
         // After a failure nothing more is sent.
         let has_failed = self.state().failure.is_some();
-        let written = if has_failed { Ok(None) } else { self.write(server, &block, false) };
+        let written = if has_failed { Ok(None) } else { self.caught(server, || self.write(server, &block, false)) };
         let outcome = written.map(|taken| self.keep(block, taken, true));
         let mut state = self.state();
         state.under_way = state.under_way.saturating_sub(1);

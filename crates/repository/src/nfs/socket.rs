@@ -29,7 +29,7 @@ const LAST_WAIT: Duration = Duration::from_secs(2);
 /// A connection that is silent for this long is probed, and again each such time.
 const PROBE: Duration = Duration::from_secs(10);
 /// The ports from which servers believe the user id that they are told.
-const PRIVILEGED_PORTS: std::ops::RangeInclusive<u16> = 600..=1023;
+const PRIVILEGED_PORTS: std::ops::RangeInclusive<u16> = 665..=1023;
 
 /// Runs a future that never has to wait, because the sockets below it wait themselves.
 pub fn ready<F: Future>(future: F) -> F::Output {

@@ -2,8 +2,8 @@
 
 use crossbeam_channel::{Receiver, Sender};
 use image::{
-    ChunkId, ChunkIndex, ImageName, Pack, PackAssembler, Store, StoreFile, UNFINISHED_SUFFIX, image_directory,
-    pack_path, salvage_pack, unfinished_pack_path,
+    ChunkId, ChunkIndex, ImageName, NamelessFile, Pack, PackAssembler, Store, StoreFile, StoreResult,
+    UNFINISHED_SUFFIX, image_directory, pack_path, salvage_pack, unfinished_pack_path,
 };
 
 use crate::error::{Error, Result};
@@ -14,9 +14,36 @@ const PACK_BYTES: u64 = 64 << 20;
 
 /// A pack with all its records that is not yet stable.
 pub struct FullPack {
-    file: Box<dyn StoreFile>,
+    file: PackFile,
     assembler: PackAssembler,
-    path: String,
+}
+
+/// Where the records of a pack go before it has its name, which is made of its index.
+enum PackFile {
+    /// A file beside the image, so that an interrupted save finds it again.
+    Unfinished { file: Box<dyn StoreFile>, path: String },
+    /// A target that keeps it without a name.
+    Nameless(Box<dyn NamelessFile>),
+}
+
+impl PackFile {
+    fn write(&mut self, bytes: &[u8]) -> StoreResult<()> {
+        match self {
+            Self::Unfinished { file, .. } => file.write(bytes),
+            Self::Nameless(file) => file.write(bytes),
+        }
+    }
+
+    /// Makes it stable before it has its name: a pack that can be found is whole.
+    fn finish(&mut self, store: &dyn Store, name: &str) -> StoreResult<()> {
+        match self {
+            Self::Unfinished { file, path } => {
+                file.sync()?;
+                store.rename(path, name)
+            }
+            Self::Nameless(file) => file.finish(name),
+        }
+    }
 }
 
 /// Fills packs. Full ones go to the finisher.
@@ -67,11 +94,16 @@ impl<'a> PackWriter<'a> {
     }
 
     fn begin(&mut self) -> Result<FullPack> {
-        let path = unfinished_pack_path(self.image, self.next_number);
-        self.next_number = self.next_number.saturating_add(1);
-        let mut file = self.store.create(&path)?;
+        let mut file = match self.store.create_nameless()? {
+            Some(file) => PackFile::Nameless(file),
+            None => {
+                let path = unfinished_pack_path(self.image, self.next_number);
+                self.next_number = self.next_number.saturating_add(1);
+                PackFile::Unfinished { file: self.store.create(&path)?, path }
+            }
+        };
         file.write(PackAssembler::header())?;
-        Ok(FullPack { file, assembler: PackAssembler::new(), path })
+        Ok(FullPack { file, assembler: PackAssembler::new() })
     }
 
     fn hand_over(&self, pack: FullPack) -> Result<()> {
@@ -88,9 +120,7 @@ pub fn finish_packs(store: &dyn Store, full: &Receiver<FullPack>) -> Result<()> 
 fn finish(store: &dyn Store, mut pack: FullPack) -> Result<Pack> {
     let (id, rest) = pack.assembler.finish();
     pack.file.write(&rest)?;
-    // Stable before it has its name: a pack that can be found is whole.
-    pack.file.sync()?;
-    store.rename(&pack.path, &pack_path(&id))?;
+    pack.file.finish(store, &pack_path(&id))?;
     let size = pack.assembler.length().saturating_add(u64::try_from(rest.len()).unwrap_or(u64::MAX));
     Ok(Pack { id, entries: pack.assembler.entries().to_vec(), size })
 }
@@ -105,8 +135,8 @@ pub fn finish_interrupted(store: &dyn Store, image: &ImageName, index: &mut Chun
             store.remove(&path)?;
             continue;
         }
-        let file = store.append(&path, assembler.length())?;
-        let pack = finish(store, FullPack { file, assembler, path })?;
+        let file = PackFile::Unfinished { file: store.append(&path, assembler.length())?, path };
+        let pack = finish(store, FullPack { file, assembler })?;
         kept = pack.entries.iter().fold(kept, |sum, entry| sum.saturating_add(entry.chunk_length.into()));
         index.add(pack);
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 use session::{Cancel, Comparison, Source, compare, open_repository, read_manifest};
 
 use crate::arguments::General;
-use crate::disks::{assign, disks_of, identity_of, open_source};
+use crate::disks::{assign, disks_of, identity_of, open_source, paths_of};
 use crate::failure::{DONE, FAILED, Failure};
 use crate::output::{bytes, document, line};
 use crate::progress::Progress;
@@ -21,7 +21,7 @@ pub fn run(target: &str, image: &ImageName, disks: &[String], general: General) 
     let cancel = Cancel::new();
     signals::cancel_on_signals(&cancel);
     let progress = Progress::new(general);
-    let target = target::open(target, &progress, &cancel)?;
+    let target = target::open(target, &paths_of(disks), &progress, &cancel)?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, image)?;
     let assigned = assign(&disks_of(&manifest), disks)?;

@@ -12,7 +12,7 @@ use crate::target;
 
 /// Lists the images of a repository.
 pub fn run(target: &str, general: General) -> Result<u8, Failure> {
-    let target = target::open(target, &Progress::new(general), &Cancel::new())?;
+    let target = target::open(target, &[], &Progress::new(general), &Cancel::new())?;
     open_repository(&*target.store)?;
     let images = list_images(&*target.store)?;
     let is_damaged = images.iter().any(|image| matches!(image.manifest, Some(Err(_))));

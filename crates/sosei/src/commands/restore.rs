@@ -14,7 +14,7 @@ use session::{
 
 use super::describe;
 use crate::arguments::{General, IdentityChoice, Restore};
-use crate::disks::{assign, disks_of, open_destination};
+use crate::disks::{assign, disks_of, open_destination, paths_of};
 use crate::failure::{DONE, Failure, UNREADABLE, chain};
 use crate::output::{bytes, document, error_line, line, table, timing};
 use crate::progress::Progress;
@@ -26,7 +26,7 @@ pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
     // Nothing is written before the question is answered: until then a signal may simply end the program.
     let cancel = Cancel::new();
     let progress = Progress::new(general);
-    let target = target::open(&arguments.target, &progress, &cancel)?;
+    let target = target::open(&arguments.target, &paths_of(&arguments.disks), &progress, &cancel)?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, &arguments.image)?;
     let assigned = assign(&disks_of(&manifest), &arguments.disks)?;

@@ -23,7 +23,7 @@ pub fn run(arguments: &Save, general: General) -> Result<u8, Failure> {
     let cancel = Cancel::new();
     signals::cancel_on_signals(&cancel);
     let progress = Progress::new(general);
-    let target = target::open(&arguments.target, &progress, &cancel)?;
+    let target = target::open(&arguments.target, &arguments.disks, &progress, &cancel)?;
     refuse_twice(arguments.disks.iter())?;
     for disk in &arguments.disks {
         safety::refuse_repository_disk(&target, disk)?;

@@ -18,7 +18,7 @@ pub fn run(command: &SetCommand, general: General) -> Result<u8, Failure> {
     let cancel = Cancel::new();
     signals::cancel_on_signals(&cancel);
     let progress = Progress::new(general);
-    let open = target::open(target, &progress, &cancel)?;
+    let open = target::open(target, &[], &progress, &cancel)?;
     let report = read_set(&*open.store, set.as_str(), &*progress, &cancel);
     progress.finish();
     let report = report?;

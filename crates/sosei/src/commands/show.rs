@@ -14,7 +14,7 @@ use crate::target;
 
 /// Shows an image.
 pub fn run(target: &str, image: &ImageName, general: General) -> Result<u8, Failure> {
-    let target = target::open(target, &Progress::new(general), &Cancel::new())?;
+    let target = target::open(target, &[], &Progress::new(general), &Cancel::new())?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, image)?;
     if general.json {

@@ -16,7 +16,7 @@ pub fn run(target: &str, image: Option<ImageName>, quick: bool, general: General
     let cancel = Cancel::new();
     signals::cancel_on_signals(&cancel);
     let progress = Progress::new(general);
-    let target = target::open(target, &progress, &cancel)?;
+    let target = target::open(target, &[], &progress, &cancel)?;
     let request = VerifyRequest { image, quick };
     let verification = verify(&*target.store, &request, super::processors(), &*progress, &cancel);
     progress.finish();

@@ -1,29 +1,68 @@
-//! The password of a target: from the environment or a file, never from the command line.
+//! Passwords and keys of targets: from the environment, a file or a prompt, never from the command line.
 
-use repository::Secret;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use repository::{S3Keys, Secret};
 use rust_i18n::t;
 
+use super::prompt;
 use crate::failure::Failure;
 
 const PASSWORD: &str = "SOSEI_PASSWORD";
 const PASSWORD_FILE: &str = "SOSEI_PASSWORD_FILE";
+const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+const KEY: &str = "AWS_SECRET_ACCESS_KEY";
+const TOKEN: &str = "AWS_SESSION_TOKEN";
+const KEYS_FILE: &str = "AWS_SHARED_CREDENTIALS_FILE";
+const PROFILE: &str = "AWS_PROFILE";
 /// A password is not longer; what is longer is another file, named by mistake.
-const LENGTH_LIMIT: usize = 4096;
+const LENGTH_LIMIT: u64 = 4096;
+/// Nor are the keys of all profiles.
+const KEYS_LIMIT: u64 = 1 << 20;
 
-/// The password, where one was given. Of a file, the first line counts.
-#[expect(dead_code, reason = "for targets with a login")]
-pub fn password() -> Result<Option<Secret>, Failure> {
+/// The password of `user` on `server`: of a file the first line; typed, where there is a terminal.
+pub fn password(user: &str, server: &str) -> Result<Secret, Failure> {
     if let Ok(password) = std::env::var(PASSWORD) {
-        return Ok(Some(Secret::new(password)));
+        return Ok(Secret::new(password));
     }
-    let Some(path) = std::env::var_os(PASSWORD_FILE) else { return Ok(None) };
-    let failed = |details: &str| {
-        let path = path.to_string_lossy();
-        Failure::usage("password-file", &t!("failure.password_file", path = path, details = details))
+    if let Some(path) = std::env::var_os(PASSWORD_FILE) {
+        let text = read(Path::new(&path), LENGTH_LIMIT)?;
+        return Ok(Secret::new(text.lines().next().unwrap_or_default().to_owned()));
+    }
+    let typed = prompt::secret(&t!("target.password", user = user, server = server));
+    let missing = || Failure::usage("password-missing", &t!("failure.password_missing", user = user, server = server));
+    typed?.map(Secret::new).ok_or_else(missing)
+}
+
+/// The keys of object storage, where the tools of Amazon look for them too.
+pub fn keys() -> Result<S3Keys, Failure> {
+    if let (Ok(id), Ok(key)) = (std::env::var(KEY_ID), std::env::var(KEY)) {
+        let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty()).map(Secret::new);
+        return Ok(S3Keys { id, secret: Secret::new(key), token });
+    }
+    let in_home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".aws/credentials"));
+    let named = std::env::var_os(KEYS_FILE).map(PathBuf::from);
+    let profile = std::env::var(PROFILE).unwrap_or_else(|_| "default".into());
+    let missing = || Failure::usage("keys-missing", &t!("failure.keys_missing", profile = profile));
+    let path = match named {
+        Some(path) => path,
+        None => in_home().filter(|path| path.is_file()).ok_or_else(missing)?,
     };
-    let text = std::fs::read_to_string(&path).map_err(|error| failed(&error.to_string()))?;
-    if text.len() > LENGTH_LIMIT {
-        return Err(failed(&format!("{} bytes, at most {LENGTH_LIMIT} are expected", text.len())));
+    S3Keys::of_profile(&read(&path, KEYS_LIMIT)?, &profile).ok_or_else(missing)
+}
+
+/// A small file. Neither its text nor a part of it gets into a message.
+fn read(path: &Path, limit: u64) -> Result<String, Failure> {
+    let failed = |details: &str| {
+        Failure::usage("password-file", &t!("failure.password_file", path = path.display(), details = details))
+    };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|error| failed(&error.to_string()))?;
+    let read = file.take(limit.saturating_add(1)).read_to_string(&mut text);
+    read.map_err(|error| failed(&error.to_string()))?;
+    if u64::try_from(text.len()).is_ok_and(|length| length <= limit) {
+        return Ok(text);
     }
-    Ok(Some(Secret::new(text.lines().next().unwrap_or_default().to_owned())))
+    Err(failed(&t!("failure.too_long", limit = limit)))
 }

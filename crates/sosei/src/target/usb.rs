@@ -1,0 +1,199 @@
+//! `usb:LABEL`: the file system with this label or UUID, on whatever disk it is, mounted while it is needed.
+//!
+//! It is mounted on a directory that only this user can enter, and unmounted when the target is closed, after
+//! errors as well; unmounting writes everything that is left. A disk that the same command reads or overwrites is
+//! never mounted: mounting alone may change it.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use block::ReadAt;
+use repository::DirectoryStore;
+use rust_i18n::t;
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+use super::Target;
+use crate::failure::Failure;
+
+/// Where file systems are mounted.
+const DIRECTORY: &str = "/run/sosei";
+
+/// A file system that may be a target.
+struct Found {
+    /// Its block device.
+    device: PathBuf,
+    /// The whole disk that it lies on.
+    disk: PathBuf,
+    file_system: filesystem::FileSystem,
+}
+
+/// Opens the directory `path` of the file system called `label`, for a command that works with `disks`.
+pub fn open(text: &str, label: &str, path: &str, disks: &[PathBuf]) -> Result<Target, Failure> {
+    let found = find(text, label)?;
+    for disk in disks {
+        if device::is_same(disk, &found.disk) || device::is_same(disk, &found.device) {
+            return Err(Failure::repository_disk(&disk.display().to_string(), text));
+        }
+    }
+    let mounted = Mounted::new(text, &found)?;
+    let directory = mounted.directory.join(path);
+    let store = DirectoryStore::open(&directory).map_err(|error| Failure::target_absent(text, &error))?;
+    let directory = Some(store.root().to_owned());
+    Ok(Target { store: Box::new(store), directory, _mounted: Some(mounted) })
+}
+
+/// The one file system of this label or UUID.
+fn find(text: &str, label: &str) -> Result<Found, Failure> {
+    let all = attached();
+    let is_meant = |found: &&Found| {
+        let uuid = found.file_system.uuid.as_deref();
+        found.file_system.label.as_deref() == Some(label) || uuid.is_some_and(|uuid| uuid.eq_ignore_ascii_case(label))
+    };
+    let mut meant: Vec<&Found> = all.iter().filter(is_meant).collect();
+    // A loop device over a disk, or two paths to one, show the same file system twice; nobody can tell which is it.
+    let devices: Vec<_> = meant.iter().map(|found| found.device.display().to_string()).collect();
+    match (meant.pop(), meant.pop()) {
+        (Some(found), None) => {
+            let Found { device, disk, file_system } = found;
+            Ok(Found { device: device.clone(), disk: disk.clone(), file_system: file_system.clone() })
+        }
+        (Some(_), Some(_)) => {
+            let devices = devices.join(", ");
+            Err(Failure::usage("usb-ambiguous", &t!("failure.usb_ambiguous", label = label, devices = devices)))
+        }
+        _ => {
+            let known: Vec<_> = all.iter().filter_map(|found| found.file_system.label.clone()).collect();
+            Err(Failure::target_missing(
+                "usb-absent",
+                &t!("failure.usb_absent", target = text, known = known.join(", ")),
+            ))
+        }
+    }
+}
+
+/// Every file system on the attached disks and their partitions.
+fn attached() -> Vec<Found> {
+    let mut all = Vec::new();
+    for disk in device::attached() {
+        for device in device::with_partitions(&disk.path) {
+            // What can't be read is not the disk that is looked for.
+            let Ok(node) = Node::open(&device) else { continue };
+            if let Some(file_system) = filesystem::identify(&node) {
+                all.push(Found { device, disk: disk.path.clone(), file_system });
+            }
+        }
+    }
+    all
+}
+
+/// A block device that is only looked at.
+struct Node {
+    file: File,
+    size: u64,
+}
+
+impl Node {
+    fn open(path: &Path) -> io::Result<Self> {
+        use std::io::{Seek, SeekFrom};
+        let mut file = File::open(path)?;
+        let size = file.seek(SeekFrom::End(0))?;
+        Ok(Self { file, size })
+    }
+}
+
+impl ReadAt for Node {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+}
+
+/// A file system that is mounted, by this program or before.
+pub struct Mounted {
+    directory: PathBuf,
+    /// Whether it goes away with this value.
+    is_own: bool,
+}
+
+impl Mounted {
+    fn new(text: &str, found: &Found) -> Result<Self, Failure> {
+        let failed = |error: io::Error| {
+            let device = found.device.display().to_string();
+            let details = format!("{} ({})", error, found.file_system.kind);
+            let next = t!("next.mount");
+            let message = t!("failure.usb_mount", target = text, device = device, details = details);
+            Failure { next: next.into_owned(), ..Failure::target_missing("usb-mount", &message) }
+        };
+        if let Some(mounted) = Self::existing(&found.device) {
+            return Ok(mounted);
+        }
+        let name = found.device.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let directory = Path::new(DIRECTORY).join(format!("{name}-{}", std::process::id()));
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed)?;
+        let mounted = Self { directory, is_own: true };
+        let kind = match found.file_system.kind.as_str() {
+            // One driver for all three.
+            "ext2" | "ext3" => "ext4",
+            "ntfs" => "ntfs3",
+            other => other,
+        };
+        let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
+        match mount(&found.device, &mounted.directory, kind, flags, None) {
+            Ok(()) => Ok(mounted),
+            Err(error) => {
+                let _ = fs::remove_dir(&mounted.directory);
+                Err(failed(error.into()))
+            }
+        }
+    }
+
+    /// Where the system has mounted a device for writing already. One that this program left behind, because it was
+    /// killed, is its own again.
+    fn existing(device: &Path) -> Option<Self> {
+        let number = fs::metadata(device).ok()?.rdev();
+        let wanted = format!("{}:{}", rustix::fs::major(number), rustix::fs::minor(number));
+        let table = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        // Source: proc(5), mountinfo: id, parent, device, root, mount point, options.
+        let point = table.lines().find_map(|line| match line.split(' ').collect::<Vec<_>>().as_slice() {
+            [_, _, device, "/", point, options, ..] if *device == wanted && options.split(',').any(|o| o == "rw") => {
+                Some(unescape(point))
+            }
+            _ => None,
+        })?;
+        let directory = PathBuf::from(point);
+        let is_own = directory.starts_with(DIRECTORY);
+        Some(Self { directory, is_own })
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // Another session that uses it too keeps it busy; the last one unmounts it.
+        if self.is_own && unmount(&self.directory, UnmountFlags::empty()).is_ok() {
+            let _ = fs::remove_dir(&self.directory);
+        }
+    }
+}
+
+/// Spaces and the like stand as three octal digits in the table of mounts.
+fn unescape(text: &str) -> String {
+    ["\\040", "\\011", "\\012", "\\134"]
+        .into_iter()
+        .zip([" ", "\t", "\n", "\\"])
+        .fold(text.to_owned(), |text, (escaped, character)| text.replace(escaped, character))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spaces_in_the_table_of_mounts_are_read() {
+        assert_eq!(unescape("/mnt/My\\040Disk\\134x"), "/mnt/My Disk\\x");
+    }
+}

@@ -1,0 +1,148 @@
+//! Object storage that speaks S3, in the test process: it checks signatures, and conditions of writes.
+//!
+//! Of two that write on the condition that a name is free, this server would let both through when they come at the
+//! same instant; services promise that it does not happen. So such writes go one after the other here.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+
+use hyper::body::Incoming;
+use hyper::header::IF_NONE_MATCH;
+use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s_fs::FileSystem;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, oneshot};
+
+use crate::proxy::Proxy;
+
+/// Name of the key.
+pub const KEY: &str = "AKIATESTS";
+/// The key.
+pub const SECRET: &str = "a-secret-that-nobody-must-see/+=";
+/// The bucket that is there.
+pub const BUCKET: &str = "images";
+
+/// A running server. It ends with this value.
+pub struct ObjectStorage {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    address: SocketAddr,
+    /// How it behaves.
+    pub manners: Arc<Manners>,
+    /// In front of it.
+    pub proxy: Proxy,
+}
+
+/// How the server behaves.
+#[derive(Default)]
+pub struct Manners {
+    /// Writes on a condition are taken without it, as some servers do.
+    pub ignores_conditions: AtomicBool,
+    /// So many of the next requests are done, but answered with status 500.
+    pub lost_answers: AtomicU32,
+    /// What is answered instead of writing, as "403 AccessDenied"; empty for nothing.
+    pub refusal: std::sync::Mutex<String>,
+    conditional: Mutex<()>,
+}
+
+impl ObjectStorage {
+    /// A server that keeps its buckets in `directory`, where one is made.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub fn start(directory: &Path) -> Self {
+        std::fs::create_dir_all(directory.join(BUCKET)).unwrap();
+        let (tell, told) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
+        let manners = Arc::<Manners>::default();
+        let (directory, shown) = (directory.to_owned(), manners.clone());
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+                tell.send(listener.local_addr().unwrap()).unwrap();
+                tokio::spawn(serve(listener, directory, shown));
+                let _ = stopped.await;
+            });
+        });
+        let address: SocketAddr = told.recv().unwrap();
+        Self { stop: Some(stop), thread: Some(thread), address, manners, proxy: Proxy::new(address) }
+    }
+
+    /// Where clients find it.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.proxy.address())
+    }
+
+    /// The same past the proxy.
+    pub fn direct_endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The target below `prefix`, as an operator writes it.
+    pub fn target(&self, prefix: &str) -> String {
+        format!("s3://{BUCKET}/{prefix}?endpoint={}", self.endpoint())
+    }
+}
+
+async fn serve(listener: TcpListener, directory: PathBuf, manners: Arc<Manners>) {
+    let mut builder = S3ServiceBuilder::new(FileSystem::new(&directory).unwrap());
+    builder.set_auth(SimpleAuth::from_single(KEY, SECRET));
+    let service = builder.build();
+    loop {
+        let Ok((socket, _)) = listener.accept().await else { return };
+        let (service, manners, directory) = (service.clone(), manners.clone(), directory.clone());
+        tokio::spawn(async move {
+            let answer = service_fn(|request| answer(&service, &manners, &directory, request));
+            // A client that breaks off is none of the server's business.
+            let _ = Builder::new().serve_connection(TokioIo::new(socket), answer).await;
+        });
+    }
+}
+
+async fn answer(
+    service: &S3Service,
+    manners: &Manners,
+    directory: &Path,
+    request: Request<Incoming>,
+) -> Result<Response<s3s::Body>, s3s::HttpError> {
+    let refusal = manners.refusal.lock().unwrap().clone();
+    let is_change = !matches!(*request.method(), Method::GET | Method::HEAD);
+    if let Some((status, code)) = refusal.split_once(' ').filter(|_| is_change) {
+        let body = format!("<Error><Code>{code}</Code><Message>As the test wants it.</Message></Error>");
+        let mut response = Response::new(s3s::Body::from(body));
+        *response.status_mut() = status.parse().unwrap();
+        return Ok(response);
+    }
+    let is_conditional = request.headers().contains_key(IF_NONE_MATCH);
+    if is_conditional && manners.ignores_conditions.load(Ordering::SeqCst) {
+        // The header itself is signed, so the object has to give way instead.
+        let _ = std::fs::remove_file(directory.join(request.uri().path().trim_start_matches('/')));
+    }
+    let _turn = if is_conditional { Some(manners.conditional.lock().await) } else { None };
+    let response = service.call(request.map(s3s::Body::from)).await;
+    let take = || manners.lost_answers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+    if is_change && take().is_ok() {
+        let mut lost = Response::new(s3s::Body::empty());
+        *lost.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        return Ok(lost);
+    }
+    response
+}
+
+impl Drop for ObjectStorage {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
