@@ -38,10 +38,11 @@ fuzz:
 	for target in ext swap ntfs fat xfs btrfs exfat f2fs hfsplus jfs reiserfs vmfs foreign lvm md drbd layout image; do \
 	  (cd tests && cargo +nightly fuzz run $$target -- -max_total_time=$(or $(EACH),60)) || exit 1; done
 
-# Measures side by side with other tools and writes docs/benchmarks.md.
+# Measures side by side with other tools and writes docs/benchmarks.md; prints the rates of targets in the network.
 bench: tools release
 	cargo build --release --package tests --bins
 	$(SUDO) tests/bench/run.sh target/release
+	$(SUDO) tests/bench/targets.sh target/release
 
 clean:
 	cargo clean

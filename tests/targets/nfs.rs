@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use image::Store;
+use image::{Store, StoreErrorKind};
 use repository::{LeaseTimes, NfsAddress, NfsStore, Patience, Watch};
 use serde_json::json;
 use tempfile::TempDir;
@@ -235,4 +235,25 @@ fn a_cancelled_wait_ends_at_once() {
     server.nfs.stall(false);
     sosei(arguments).expect(0);
     sosei(["compare", &target, "node", disk.text()]).expect(0);
+}
+
+#[test]
+fn a_session_that_lost_its_lock_writes_nothing_more() {
+    let exported = directory();
+    let server = Ganesha::start(exported.path());
+    let address = address(&server, exported.path());
+    let store = NfsStore::open_with(&address, Patience::default(), times(), Watch::default()).unwrap();
+    let lock = store.lock("save-node").unwrap();
+    store.create("before").unwrap();
+    for entry in store.list("locks").unwrap() {
+        store.remove(&format!("locks/{}", entry.name)).unwrap();
+    }
+    assert!(!lock.is_held());
+    let kind = |result: image::StoreResult<()>| result.err().map(|error| error.kind);
+    assert_eq!(kind(store.create("after").map(drop)), Some(StoreErrorKind::Locked));
+    assert_eq!(kind(store.publish("after", b"x")), Some(StoreErrorKind::Locked));
+    assert_eq!(kind(store.rename("before", "after")), Some(StoreErrorKind::Locked));
+    assert!(!exported.path().join("after").exists());
+    drop(lock);
+    store.create("after").unwrap();
 }
