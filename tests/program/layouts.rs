@@ -148,6 +148,27 @@ fn a_copy_with_a_new_identity_can_be_attached_beside_its_original() {
 }
 
 #[test]
+fn several_disks_with_new_identities_differ_from_one_another_too() {
+    let repository = tempfile::tempdir().unwrap();
+    let target = repository.path().to_str().unwrap();
+    for label in ["gpt", "dos\nlabel-id: 0x5c0ffee5"] {
+        let disks = ["sda.img", "sdb.img"].map(|name| {
+            let mut disk = SampleDisk::new(name, 16 * MIB);
+            disk.divide(512, &format!("label: {label}\nstart=1MiB, size=4MiB\nstart=6MiB, size=4MiB\n"));
+            disk
+        });
+        let image = &label[..3];
+        sosei(["save", target, image, disks[0].text(), disks[1].text()]).expect(0);
+        let copies = disks.each_ref().map(|disk| disk.destination("copy.img", 16 * MIB));
+        let places = [0, 1].map(|number| format!("sd{}={}", ["a", "b"][number], copies[number].display()));
+        sosei(["restore", target, image, &places[0], &places[1], "--identity", "new", "--yes"]).expect(0);
+        let all: Vec<_> = copies.iter().chain(disks.iter().map(|disk| &disk.path)).map(|disk| ids(disk)).collect();
+        assert!(all[0].iter().all(|id| !all[1].contains(id)), "{label}: {all:?}");
+        assert!(all[..2].concat().iter().all(|id| !all[2..].concat().contains(id)), "{label}: {all:?}");
+    }
+}
+
+#[test]
 fn a_new_mbr_signature_is_all_that_differs() {
     let mut disk = SampleDisk::new("node.img", 16 * MIB);
     disk.divide(512, "label: dos\nlabel-id: 0x5c0ffee5\nstart=1MiB, size=4MiB, type=83\nstart=6MiB, size=9MiB, type=5\nstart=7MiB, size=4MiB, type=83\n");
