@@ -117,6 +117,10 @@ fn a_node_whose_peer_lived_on_comes_back_marked_as_drbdmeta_marks_it() {
     // A node without half of a mirror is asked nothing.
     let region = repository.restore("node", &destination, &["--region", "p1"]).expect(0).json();
     assert_eq!(region["mirrors"], json!([]));
+    // Who said that something is to be marked is told that nothing was.
+    let target = destination.to_str().unwrap();
+    let arguments = ["restore", repository.target(), "node", target, "--yes", "--region", "p1", "--scope", "one-node"];
+    assert!(sosei(arguments).expect(0).stdout.contains("No half of a mirror was found"));
 }
 
 #[test]

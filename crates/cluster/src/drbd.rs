@@ -43,8 +43,8 @@ const SECTOR: u64 = 512;
 
 /// A device for the metadata of several others (`meta-disk DEVICE [INDEX]`) keeps those of each in 128 MiB.
 const INDEX_BYTES: u64 = 128 << 20;
-/// Indexes that are looked for: 64 GiB of metadata.
-const INDEXES: u64 = 512;
+/// So many indexes are looked at behind the last that is in use: each may be a chunk to be loaded.
+const INDEXES_APART: u64 = 32;
 
 const CONSISTENT: u32 = 1 << 0;
 /// In the flags of 8.4, and in those of each peer of 9.
@@ -147,21 +147,31 @@ pub fn find(region: &dyn ReadAt) -> io::Result<Option<Metadata>> {
 pub fn find_all(region: &dyn ReadAt, before: u64) -> io::Result<Vec<Metadata>> {
     let device_size = before.saturating_add(region.size());
     let last = device_size.checked_sub(SUPERBLOCK_BYTES).map(|last| last & !(SUPERBLOCK_BYTES - 1));
-    let mut places = vec![(last.and_then(|last| last.checked_sub(before)), Kind::Internal)];
-    if before == 0 {
-        places.extend((0..INDEXES).map(|index| (u64::checked_mul(index, INDEX_BYTES), Kind::External)));
+    let mut found: Vec<Metadata> = Vec::new();
+    if let Some(offset) = last.and_then(|last| last.checked_sub(before)) {
+        found.extend(read(region, Kind::Internal, offset, before)?);
     }
-    let mut found = Vec::new();
-    for (offset, kind) in places {
-        let Some(offset) = offset else { continue };
-        if offset.checked_add(SUPERBLOCK_BYTES).is_none_or(|end| end > region.size()) {
-            continue;
+    let mut searched = if before == 0 { INDEXES_APART } else { 0 };
+    let mut index = 0_u64;
+    while index < searched
+        && let Some(offset) = index.checked_mul(INDEX_BYTES)
+    {
+        index = index.saturating_add(1);
+        if let Some(metadata) = read(region, Kind::External, offset, before)? {
+            found.push(metadata);
+            searched = index.saturating_add(INDEXES_APART);
         }
-        let mut superblock = vec![0; usize::try_from(SUPERBLOCK_BYTES).unwrap_or_default()];
-        region.read_at(offset, &mut superblock)?;
-        found.extend(parse(superblock, kind, offset, before, device_size));
     }
     Ok(found)
+}
+
+fn read(region: &dyn ReadAt, kind: Kind, offset: u64, before: u64) -> io::Result<Option<Metadata>> {
+    if offset.checked_add(SUPERBLOCK_BYTES).is_none_or(|end| end > region.size()) {
+        return Ok(None);
+    }
+    let mut superblock = vec![0; usize::try_from(SUPERBLOCK_BYTES).unwrap_or_default()];
+    region.read_at(offset, &mut superblock)?;
+    Ok(parse(superblock, kind, offset, before, before.saturating_add(region.size())))
 }
 
 fn parse(superblock: Vec<u8>, kind: Kind, offset: u64, before: u64, device_size: u64) -> Option<Metadata> {

@@ -109,7 +109,9 @@ pub fn halves_of_image(
     let mut halves = Vec::new();
     let mut readable = Vec::new();
     for this in saved {
-        let before = if this.region.kind == RegionKind::Gap { this.region.extent.start() } else { 0 };
+        // A disk may be mirrored as a whole, with its partition table: then the metadata lie in its last gap.
+        let is_last_gap = this.region.kind == RegionKind::Gap && this.region.extent.end() == this.disk.layout.disk_size;
+        let before = if is_last_gap { this.region.extent.start() } else { 0 };
         match drbd::find_all(&this.view, before) {
             Ok(found) => {
                 halves.extend(found.into_iter().map(|metadata| this.half(None, metadata)));
