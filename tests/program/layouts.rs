@@ -2,7 +2,7 @@
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tests::fill::content;
@@ -162,7 +162,9 @@ fn several_disks_with_new_identities_differ_from_one_another_too() {
         let copies = disks.each_ref().map(|disk| disk.destination("copy.img", 16 * MIB));
         let places = [0, 1].map(|number| format!("sd{}={}", ["a", "b"][number], copies[number].display()));
         sosei(["restore", target, image, &places[0], &places[1], "--identity", "new", "--yes"]).expect(0);
-        let all: Vec<_> = copies.iter().chain(disks.iter().map(|disk| &disk.path)).map(|disk| ids(disk)).collect();
+        // Of the partitions of an MBR sfdisk tells none.
+        let told = |disk: &PathBuf| ids(disk).into_iter().filter(|id| !id.is_empty()).collect::<Vec<_>>();
+        let all: Vec<_> = copies.iter().chain(disks.iter().map(|disk| &disk.path)).map(told).collect();
         assert!(all[0].iter().all(|id| !all[1].contains(id)), "{label}: {all:?}");
         assert!(all[..2].concat().iter().all(|id| !all[2..].concat().contains(id)), "{label}: {all:?}");
     }
