@@ -104,8 +104,11 @@ fn parse(number: u64, sector: &[u8], header: &LabelHeader) -> Result<Label, Erro
     })
 }
 
+/// Byte offsets and sizes.
+type Areas = Vec<(u64, u64)>;
+
 /// A list of areas that ends with an empty one, and what follows it.
-fn areas(mut bytes: &[u8]) -> Option<(Vec<(u64, u64)>, &[u8])> {
+fn areas(mut bytes: &[u8]) -> Option<(Areas, &[u8])> {
     let mut found = Vec::new();
     while found.len() < AREAS_LIMIT {
         let (area, rest) = DiskLocn::ref_from_prefix(bytes).ok()?;

@@ -127,7 +127,7 @@ pub fn halves_of_image(
 /// The halves in volumes and arrays. Gaps are nobody's, as in a survey.
 fn halves_inside(saved: &[SavedRegion<'_>]) -> Result<Vec<MirrorHalf>> {
     let saved: Vec<_> = saved.iter().filter(|this| this.region.kind != RegionKind::Gap).collect();
-    let views: Vec<&dyn ReadAt> = saved.iter().map(|this| &this.view as &dyn ReadAt).collect();
+    let views: Vec<&dyn ReadAt> = saved.iter().map(|this| -> &dyn ReadAt { &this.view }).collect();
     let mut halves = Vec::new();
     filesystem::visit_devices(&views, &mut |device| {
         for metadata in drbd::find_all(device, 0).map_err(from_view)? {

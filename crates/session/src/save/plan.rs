@@ -178,7 +178,7 @@ pub fn survey_disks(
         let open = layout.regions.iter().zip(fixed).filter(|(_, fixed)| fixed.is_none());
         windows.extend(open.map(|(region, _)| Window::new(source.disk, region.extent)));
     }
-    let regions: Vec<&dyn block::ReadAt> = windows.iter().map(|window| window as &dyn block::ReadAt).collect();
+    let regions: Vec<&dyn block::ReadAt> = windows.iter().map(|window| -> &dyn block::ReadAt { window }).collect();
     let mut stacks = Stacks::find(&regions);
     let mut numbers = 0..regions.len();
     let mut surveys = Vec::new();
