@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tests::fill::content;
 use tests::program::{Finished, on_terminal, sosei};
 use tests::sample::{MIB, SampleDisk, read};
+use tests::stacks::Lvm;
 use tests::{LoopDevice, run};
 
 const DATA: u64 = 40 * MIB;
@@ -116,6 +117,10 @@ fn a_node_whose_peer_lived_on_comes_back_marked_as_drbdmeta_marks_it() {
     // A node without half of a mirror is asked nothing.
     let region = repository.restore("node", &destination, &["--region", "p1"]).expect(0).json();
     assert_eq!(region["mirrors"], json!([]));
+    // Who said that something is to be marked is told that nothing was.
+    let target = destination.to_str().unwrap();
+    let arguments = ["restore", repository.target(), "node", target, "--yes", "--region", "p1", "--scope", "one-node"];
+    assert!(sosei(arguments).expect(0).stdout.contains("No half of a mirror was found"));
 }
 
 #[test]
@@ -203,4 +208,92 @@ fn data_do_not_come_back_under_metadata_that_stay() {
     repository.check_refused("node", &destination, &[&one[..], &["--region", "p3"]].concat(), "mirror-metadata");
     repository.restore("node", &destination, &[&one[..], &["--region", "p3", "--region", "p4"]].concat()).expect(0);
     repository.restore("node", &destination, &[&one[..], &["--region", "p4"]].concat()).expect(0);
+}
+
+/// Where the last 4096 bytes of a logical volume lie on a device, by LVM's own word.
+fn end_of_volume(lvm_told: &tests::stacks::Told, name: &str) -> (usize, u64) {
+    let (_, device, start, length) = *lvm_told.volumes[name].iter().max_by_key(|piece| piece.0).unwrap();
+    (device, start + length - 4096)
+}
+
+#[test]
+fn a_half_in_a_logical_volume_is_asked_for_and_marked_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let disks = ["lvm-a", "lvm-b"].map(|name| tests::stacks::unpack(name, directory.path()));
+    let places: Vec<_> = disks.iter().flat_map(|disk| tests::stacks::places(disk)).collect();
+    let told = Lvm::new(&places).told();
+    // A superblock as drbdmeta makes it, at the end of volumes: a plain one, one with a snapshot, copies of one.
+    let made = SampleDisk::new("made.img", 32 * MIB);
+    put(&made, 0, 32 * MIB, "internal", 0x1111_2222_3333_4444, 0);
+    let superblock = read(&made.path, 32 * MIB - 4096, 4096);
+    let marked = invalidated(&made, 0, 32 * MIB, "internal")[(32 * MIB - 4096) as usize..].to_vec();
+    let names = ["linear", "origin", "[mirrored_mimage_0]", "[mirrored_mimage_1]"];
+    let ends: Vec<_> = names.iter().map(|name| end_of_volume(&told, name)).collect();
+    for (device, at) in &ends {
+        let file = fs::File::options().write(true).open(&places[*device].file).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &superblock, places[*device].start + at).unwrap();
+    }
+    let repository = Repository::new();
+    let text = disks.each_ref().map(|disk| disk.to_str().unwrap());
+    sosei(["save", repository.target(), "node", text[0], text[1]]).expect(0);
+    let copies = ["lvm-a", "lvm-b"].map(|name| {
+        let copy = directory.path().join(format!("{name}.copy"));
+        fs::File::create(&copy)
+            .unwrap()
+            .set_len(fs::metadata(directory.path().join(format!("{name}.img"))).unwrap().len())
+            .unwrap();
+        copy
+    });
+    let given = [0, 1].map(|number| format!("{}={}", ["lvm-a", "lvm-b"][number], copies[number].display()));
+    let arguments = ["restore", repository.target(), "node", &given[0], &given[1], "--yes", "--json"];
+    assert_eq!(sosei(arguments).expect(4).code(), "scope-missing");
+    let restored = sosei(arguments.iter().chain(&["--scope", "one-node"])).expect(0).json();
+    let volumes: Vec<_> = restored["mirrors"].as_array().unwrap().iter().map(|half| half["volume"].clone()).collect();
+    assert_eq!(volumes.len(), ends.len(), "{volumes:?}");
+    for (name, (device, at)) in names.iter().zip(&ends) {
+        let place = &places[*device];
+        let number = disks.iter().position(|disk| *disk == place.file).unwrap();
+        assert!(read(&copies[number], place.start + at, 4096) == marked, "{name} is marked");
+    }
+}
+
+#[test]
+fn every_index_of_a_device_for_metadata_is_marked() {
+    let (repository, disk) = (Repository::new(), SampleDisk::new("node.img", 300 * MIB));
+    disk.sgdisk(&["-n1:1M:+270M"]);
+    for (number, current) in [(0, 0x10), (1, 0x20)] {
+        put(&disk, MIB, 270 * MIB, &number.to_string(), current, 0);
+    }
+    repository.save("node", &disk, &[]);
+    let destination = disk.destination("new.img", 300 * MIB);
+    repository.check_refused("node", &destination, &[], "scope-missing");
+    let restored = repository.restore("node", &destination, &["--scope", "one-node"]).expect(0).json();
+    assert_eq!(restored["mirrors"].as_array().unwrap().len(), 2);
+    for number in ["0", "1"] {
+        let expected = invalidated(&disk, MIB, 270 * MIB, number);
+        let at = number.parse::<usize>().unwrap() * 128 * MIB as usize;
+        assert!(read(&destination, MIB + at as u64, 4096) == expected[at..at + 4096], "index {number}");
+    }
+}
+
+#[test]
+fn a_mirror_of_a_whole_disk_is_marked_and_does_not_go_onto_a_larger_one() {
+    for partitions in [&[][..], &["-n1:1M:+8M"]] {
+        let (repository, disk) = (Repository::new(), SampleDisk::new("node.img", 64 * MIB));
+        if !partitions.is_empty() {
+            disk.divide(512, "label: dos\nstart=1MiB, size=8MiB\n");
+        }
+        disk.write(2 * MIB, &content(1, MIB as usize));
+        put(&disk, 0, 64 * MIB, "internal", 0x10, 0);
+        // The size that peers agreed on reaches beyond the start of the gap.
+        disk.write(64 * MIB - 4096, &(60 * MIB / 512).to_be_bytes());
+        repository.save("node", &disk, &[]);
+        let destination = disk.destination("new.img", 64 * MIB);
+        repository.check_refused("node", &destination, &[], "scope-missing");
+        let one = ["--scope", "one-node"];
+        repository.restore("node", &destination, &one).expect(0);
+        assert!(read(&destination, 0, 64 * MIB) == invalidated(&disk, 0, 64 * MIB, "internal"), "{partitions:?}");
+        let larger = disk.destination("larger.img", 80 * MIB);
+        repository.check_refused("node", &larger, &one, "mirror-end");
+    }
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tests::fill::content;
@@ -145,6 +145,29 @@ fn a_copy_with_a_new_identity_can_be_attached_beside_its_original() {
     // Each copy is another one.
     saved.restore(&copy, &["--identity", "new"]).expect(0);
     assert!(ids(&copy).iter().all(|id| !new.contains(id) && !old.contains(id)));
+}
+
+#[test]
+fn several_disks_with_new_identities_differ_from_one_another_too() {
+    let repository = tempfile::tempdir().unwrap();
+    let target = repository.path().to_str().unwrap();
+    for label in ["gpt", "dos\nlabel-id: 0x5c0ffee5"] {
+        let disks = ["sda.img", "sdb.img"].map(|name| {
+            let mut disk = SampleDisk::new(name, 16 * MIB);
+            disk.divide(512, &format!("label: {label}\nstart=1MiB, size=4MiB\nstart=6MiB, size=4MiB\n"));
+            disk
+        });
+        let image = &label[..3];
+        sosei(["save", target, image, disks[0].text(), disks[1].text()]).expect(0);
+        let copies = disks.each_ref().map(|disk| disk.destination("copy.img", 16 * MIB));
+        let places = [0, 1].map(|number| format!("sd{}={}", ["a", "b"][number], copies[number].display()));
+        sosei(["restore", target, image, &places[0], &places[1], "--identity", "new", "--yes"]).expect(0);
+        // Of the partitions of an MBR sfdisk tells none.
+        let told = |disk: &PathBuf| ids(disk).into_iter().filter(|id| !id.is_empty()).collect::<Vec<_>>();
+        let all: Vec<_> = copies.iter().chain(disks.iter().map(|disk| &disk.path)).map(told).collect();
+        assert!(all[0].iter().all(|id| !all[1].contains(id)), "{label}: {all:?}");
+        assert!(all[..2].concat().iter().all(|id| !all[2..].concat().contains(id)), "{label}: {all:?}");
+    }
 }
 
 #[test]

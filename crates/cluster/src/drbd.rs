@@ -24,7 +24,7 @@
 //! | 112 | 32 × 32 | – | peers: generation 8, tag 8, flags 4, bitmap slot 4, reserved 8 |
 //! | 1136 | 32 × 8 | – | history of generations |
 //!
-//! Sources: drbd-utils user/shared/drbdmeta.c and drbdmeta.h; drbd-headers drbd_meta_data.h and linux/drbd.h.
+//! Sources: drbd-utils user/shared/drbdmeta.c and drbdmeta.h (`MD_RESERVED_SECT_07` for indexes); drbd-headers drbd_meta_data.h and linux/drbd.h.
 
 use std::io;
 
@@ -40,6 +40,11 @@ const MAGIC_08: u32 = 0x8374_026B;
 const MAGIC_08_UNCLEAN: u32 = 0x8374_026C;
 const MAGIC_09: u32 = 0x8374_026D;
 const SECTOR: u64 = 512;
+
+/// A device for the metadata of several others (`meta-disk DEVICE [INDEX]`) keeps those of each in 128 MiB.
+const INDEX_BYTES: u64 = 128 << 20;
+/// So many indexes are looked at behind the last that is in use: each may be a chunk to be loaded.
+const INDEXES_APART: u64 = 32;
 
 const CONSISTENT: u32 = 1 << 0;
 /// In the flags of 8.4, and in those of each peer of 9.
@@ -125,25 +130,51 @@ pub struct Metadata {
     superblock: Vec<u8>,
 }
 
-/// Looks for DRBD metadata in a region: at its end, then at its start.
+/// Looks for DRBD metadata in a region: at its end, then at its start. The first of [`find_all`].
 ///
 /// # Errors
 /// Where the region can't be read.
 pub fn find(region: &dyn ReadAt) -> io::Result<Option<Metadata>> {
-    let size = region.size();
-    let last = size.checked_sub(SUPERBLOCK_BYTES).map(|last| last & !(SUPERBLOCK_BYTES - 1));
-    for (offset, kind) in [(last, Kind::Internal), (Some(0), Kind::External)] {
-        let Some(offset) = offset.filter(|offset| offset.saturating_add(SUPERBLOCK_BYTES) <= size) else { continue };
-        let mut superblock = vec![0; usize::try_from(SUPERBLOCK_BYTES).unwrap_or_default()];
-        region.read_at(offset, &mut superblock)?;
-        if let Some(metadata) = parse(superblock, kind, offset, size) {
-            return Ok(Some(metadata));
-        }
-    }
-    Ok(None)
+    Ok(find_all(region, 0)?.into_iter().next())
 }
 
-fn parse(superblock: Vec<u8>, kind: Kind, offset: u64, size: u64) -> Option<Metadata> {
+/// All metadata in a region: at its end, and at the places of the metadata of other devices, of which a device may
+/// hold many. `before` says how many bytes of the device lie before the region: none of a partition, some of the gap
+/// at the end of a disk that is mirrored as a whole, with its partition table.
+///
+/// # Errors
+/// Where the region can't be read.
+pub fn find_all(region: &dyn ReadAt, before: u64) -> io::Result<Vec<Metadata>> {
+    let device_size = before.saturating_add(region.size());
+    let last = device_size.checked_sub(SUPERBLOCK_BYTES).map(|last| last & !(SUPERBLOCK_BYTES - 1));
+    let mut found: Vec<Metadata> = Vec::new();
+    if let Some(offset) = last.and_then(|last| last.checked_sub(before)) {
+        found.extend(read(region, Kind::Internal, offset, before)?);
+    }
+    let mut searched = if before == 0 { INDEXES_APART } else { 0 };
+    let mut index = 0_u64;
+    while index < searched
+        && let Some(offset) = index.checked_mul(INDEX_BYTES)
+    {
+        index = index.saturating_add(1);
+        if let Some(metadata) = read(region, Kind::External, offset, before)? {
+            found.push(metadata);
+            searched = index.saturating_add(INDEXES_APART);
+        }
+    }
+    Ok(found)
+}
+
+fn read(region: &dyn ReadAt, kind: Kind, offset: u64, before: u64) -> io::Result<Option<Metadata>> {
+    if offset.checked_add(SUPERBLOCK_BYTES).is_none_or(|end| end > region.size()) {
+        return Ok(None);
+    }
+    let mut superblock = vec![0; usize::try_from(SUPERBLOCK_BYTES).unwrap_or_default()];
+    region.read_at(offset, &mut superblock)?;
+    Ok(parse(superblock, kind, offset, before, before.saturating_add(region.size())))
+}
+
+fn parse(superblock: Vec<u8>, kind: Kind, offset: u64, before: u64, device_size: u64) -> Option<Metadata> {
     let (raw, _) = RawSuperblock::ref_from_prefix(&superblock).ok()?;
     let (version, unclean) = match raw.magic.get() {
         MAGIC_08 => (Version::V08, false),
@@ -158,7 +189,9 @@ fn parse(superblock: Vec<u8>, kind: Kind, offset: u64, size: u64) -> Option<Meta
     };
     let metadata_bytes = u64::from(raw.md_size_sect.get()).saturating_mul(SECTOR);
     let data_bytes = raw.effective_size.get().saturating_mul(SECTOR);
-    if !places || metadata_bytes == 0 || metadata_bytes > size || (kind == Kind::Internal && data_bytes > offset) {
+    let place = before.saturating_add(offset);
+    if !places || metadata_bytes == 0 || metadata_bytes > device_size || (kind == Kind::Internal && data_bytes > place)
+    {
         return None;
     }
     let generation = |uuid: U64| uuid.get() & !1;

@@ -36,7 +36,7 @@ mod xfs;
 use block::{DiskExtent, Extents, InRegion, ReadAt, RegionExtent};
 use serde::{Deserialize, Serialize};
 
-pub use stack::{Layer, Stacks, Volume};
+pub use stack::{InnerDevice, Layer, Stacks, Volume, visit_devices};
 
 pub(crate) use error::Error;
 pub(crate) use used::UsedBytes;
@@ -231,7 +231,7 @@ fn with_drbd(region: &dyn ReadAt, mut survey: Survey) -> Survey {
         let reason = Reason::new(ReasonCode::NotClean, drbd::INCONSISTENT);
         survey.coverage = Coverage::Whole(reason);
     }
-    survey.layers.push(found.layer());
+    survey.layers.insert(0, found.layer());
     survey
 }
 

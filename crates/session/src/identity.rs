@@ -1,10 +1,11 @@
 //! Signatures and GUIDs alone: a disk that was replaced and partitioned anew gets those of the disk before.
 //!
 //! Only the fields of the tables that name the disk and its partitions are written, with the checksums that follow.
-//! The backup copy of a GPT is written first and made stable, so that at every moment one copy is valid.
+//! The backup copy of a GPT is written first and made stable, so that at every moment one copy is valid; where the
+//! primary copy is damaged, it is that one.
 
 use block::AlignedBuffer;
-use layout::{Change, Identity, Layout, NewIds, PlaceOptions, TableSectors};
+use layout::{Change, Identity, Layout, NewIds, PlaceOptions, TableRole, TableSectors};
 
 use crate::error::{Error, Refusal, RequestError, Result};
 use crate::restore::Destination;
@@ -36,8 +37,15 @@ pub fn plan_identity(before: &Layout, destination: &Destination<'_>) -> Result<I
     let options = PlaceOptions { new_ids: Some(NewIds::of(before)), ..PlaceOptions::default() };
     let place = layout::Destination { size: disk.size(), sector_size: disk.sector_size() };
     let placement = layout::place(&present, &place, &options).map_err(|error| refused(error.to_string()))?;
+    let mut tables = placement.table;
+    let is_damaged = |role| placement.changes.contains(&Change::Rebuilt { role });
+    if is_damaged(TableRole::PrimaryHeader) && !is_damaged(TableRole::BackupHeader) {
+        // The only valid copy must not be touched before there is another.
+        let is_backup = |table: &TableSectors| matches!(table.role, TableRole::BackupEntries | TableRole::BackupHeader);
+        tables.sort_by_key(is_backup);
+    }
     let mut sectors = Vec::new();
-    for table in placement.table {
+    for table in tables {
         // A table that has to move or to be made anew is more than a matter of names.
         if !present.table_sectors.iter().any(|run| run.extent == table.extent) {
             let detail = format!("its table is damaged or not at the end of the disk: {} would move", table.role);
@@ -51,6 +59,13 @@ pub fn plan_identity(before: &Layout, destination: &Destination<'_>) -> Result<I
     }
     let changes = if sectors.is_empty() { Vec::new() } else { placement.changes };
     Ok(IdentityPlan { destination: destination.name.clone(), changes, identities: placement.identities, sectors })
+}
+
+impl IdentityPlan {
+    /// Whether nothing will be written.
+    pub fn is_empty(&self) -> bool {
+        self.sectors.is_empty()
+    }
 }
 
 /// Why two disks are not divided alike, for people.

@@ -10,7 +10,7 @@ pub(crate) mod plan;
 mod stale;
 mod write;
 
-pub use mirror::{MirrorHalf, half_of_region};
+pub use mirror::{MirrorHalf, halves_of_image};
 pub use plan::{
     Assignment, Destination, PlannedDestination, PlannedRestore, RegionChoice, RestorePlan, RestoreRequest,
     WritableDisk, plan_restore,

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::index::read_index;
 use crate::progress::{Cancel, Observer};
 use crate::repository::{list_images, open_repository};
-use crate::restore::{MirrorHalf, half_of_region};
+use crate::restore::{MirrorHalf, halves_of_image};
 
 /// What a set consists of, and why it may not be restored as one.
 #[derive(Debug, Default)]
@@ -99,18 +99,14 @@ pub fn read_set(store: &dyn Store, set: &str, observer: &dyn Observer, cancel: &
                 continue;
             }
         };
-        let mut halves = Vec::new();
-        for disk in &manifest.disks {
-            for (region, _) in disk.pairs() {
-                match half_of_region(store, &index, &manifest, disk, &region.name) {
-                    Ok(half) => halves.extend(half),
-                    Err(error) if error.is_damage() => report
-                        .problems
-                        .push(SetProblem::Unreadable { image: manifest.image.to_string(), detail: error.to_string() }),
-                    Err(error) => return Err(error),
-                }
+        let problems = &mut report.problems;
+        let halves = halves_of_image(store, &index, &manifest, &mut |_, error| match error.is_damage() {
+            true => {
+                problems.push(SetProblem::Unreadable { image: manifest.image.to_string(), detail: error.to_string() });
+                Ok(())
             }
-        }
+            false => Err(error),
+        })?;
         report.images.push(SetImage { manifest, halves });
     }
     let found = find_problems(&report.images);

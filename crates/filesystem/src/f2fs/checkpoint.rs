@@ -262,6 +262,14 @@ fn read_head(region: &dyn ReadAt, block: u64) -> Result<Option<Vec<u8>>, Error> 
     Ok((sum == stored).then_some(bytes))
 }
 
+/// Writes the checksum into the first or last block of a pack.
+#[cfg(test)]
+pub(super) fn seal(block: &mut [u8]) {
+    block[164..168].copy_from_slice(&(LAST_CHECKSUM_OFFSET as u32).to_le_bytes());
+    let sum = crc32(&block[..LAST_CHECKSUM_OFFSET]);
+    block[LAST_CHECKSUM_OFFSET..].copy_from_slice(&sum.to_le_bytes());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

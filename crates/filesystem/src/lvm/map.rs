@@ -62,7 +62,8 @@ fn leg(group: &Group, area: Area, extents: u64) -> Result<Map, String> {
 }
 
 impl Map {
-    fn new(group: &Group, volume: &LogicalVolume) -> Result<Self, String> {
+    /// The map of a volume that lies on physical volumes directly, whatever else is said of it; or why there is none.
+    pub fn new(group: &Group, volume: &LogicalVolume) -> Result<Self, String> {
         let mut runs = Vec::new();
         let mut start = 0_u64;
         for segment in &volume.segments {

@@ -74,6 +74,11 @@ impl Groups {
         Self { groups, places }
     }
 
+    /// All groups.
+    pub(super) fn all(&self) -> impl Iterator<Item = &AssembledGroup> {
+        self.groups.iter()
+    }
+
     /// The group of a region with a label, and its number in the group; or why the region is saved whole.
     pub(super) fn place(&self, region: usize) -> Result<(usize, &AssembledGroup, usize), Reason> {
         let place = self.places.get(&region).cloned();

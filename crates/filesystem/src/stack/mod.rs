@@ -8,11 +8,13 @@
 //! all of its extents, for a member all of the region.
 
 mod groups;
+mod inner;
 mod layer;
 mod volumes;
 
 use block::{DiskExtent, Extents, InRegion, ReadAt, RegionExtent, Window};
 
+pub use inner::{InnerDevice, visit_devices};
 pub use layer::{Layer, Volume};
 
 use crate::md::{Level, Member, State};
@@ -53,6 +55,12 @@ impl<'a> Stacks<'a> {
     /// Looks at the first layers of all regions. Reads superblocks, labels and metadata only.
     pub fn find(regions: &[&'a dyn ReadAt]) -> Self {
         let mut devices: Vec<_> = regions.iter().map(|region| Device::find(*region)).collect();
+        for device in &mut devices {
+            if let Err(reason) = device.check_remains() {
+                device.content = None;
+                device.label = Err(reason);
+            }
+        }
         let members: Vec<_> = devices.iter().map(|device| device.member.clone().ok().flatten()).collect();
         for (number, device) in devices.iter_mut().enumerate() {
             if let Some(problem) = member_problem(number, &members) {
@@ -62,6 +70,7 @@ impl<'a> Stacks<'a> {
         }
         for device in &mut devices {
             device.find_label();
+            device.check_label();
         }
         let groups = Groups::assemble(&devices);
         Self { devices, groups, volumes: VolumeSurveys::default() }
@@ -155,12 +164,7 @@ impl<'a> Device<'a> {
                 RegionExtent::new(member.data_start, member.data_length).ok().filter(|part| whole.contains(part))
             }
         };
-        let mut device = Self { region, member, content, label: Ok(None) };
-        if let Err(reason) = device.check_remains() {
-            device.content = None;
-            device.label = Err(reason);
-        }
-        device
+        Self { region, member, content, label: Ok(None) }
     }
 
     /// A superblock at the start of the region beside signatures of something else: nobody knows which is newer.
@@ -179,20 +183,24 @@ impl<'a> Device<'a> {
         let Some(content) = self.content() else { return };
         let found = lvm::find_label(&content);
         self.label = match found {
-            Ok(Some(label)) => match consistent(&content).and_then(|()| signatures(&content)) {
-                Ok(mut found) => {
-                    found.retain(|name| name != "LVM2");
-                    if found.is_empty() {
-                        Ok(Some(label))
-                    } else {
-                        let detail = format!("signatures of LVM2 and {}", found.join(" and "));
-                        Err(Reason::new(ReasonCode::Ambiguous, &detail))
-                    }
-                }
-                Err(error) => Err(error.into()),
-            },
+            Ok(Some(label)) => consistent(&content).map(|()| Some(label)).map_err(Reason::from),
             other => other.map_err(Reason::from),
         };
+    }
+
+    /// A label beside signatures of something else: nobody knows which is newer.
+    fn check_label(&mut self) {
+        let (Some(content), Ok(Some(_))) = (self.content(), &self.label) else { return };
+        match signatures(&content) {
+            Ok(mut found) => {
+                found.retain(|name| name != "LVM2");
+                if !found.is_empty() {
+                    let detail = format!("signatures of LVM2 and {}", found.join(" and "));
+                    self.label = Err(Reason::new(ReasonCode::Ambiguous, &detail));
+                }
+            }
+            Err(error) => self.label = Err(error.into()),
+        }
     }
 }
 

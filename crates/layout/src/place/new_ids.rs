@@ -39,6 +39,26 @@ impl NewIds {
         Self { signature: Some(u32::from_le_bytes([a, b, c, d]).max(1)), guids: Guids::Sequence(guid) }
     }
 
+    /// Those of disk `number` of several that are made from the same random bytes: no two of them share a name.
+    #[must_use]
+    pub fn of_disk(&self, number: u32) -> Self {
+        let Guids::Sequence(first) = &self.guids else { return self.clone() };
+        // Partitions count in the last four bytes, disks in the first four.
+        let [a, b, c, d, rest @ ..] = *first;
+        let mut guid = *first;
+        let counted = u32::from_be_bytes([a, b, c, d]).wrapping_add(number).to_be_bytes();
+        for (place, byte) in guid.iter_mut().zip(counted.into_iter().chain(rest)) {
+            *place = byte;
+        }
+        // From 1 to the largest number, round and round.
+        let signature = self.signature.map(|signature| {
+            let next = u64::from(signature.max(1)).saturating_sub(1).saturating_add(number.into());
+            let next = next.checked_rem(u32::MAX.into()).unwrap_or_default().saturating_add(1);
+            u32::try_from(next).unwrap_or(1)
+        });
+        Self { signature, guids: Guids::Sequence(guid) }
+    }
+
     /// The names of the disk that `layout` is of, and of its partitions.
     pub fn of(layout: &Layout) -> Self {
         let sectors = layout.table_sectors.iter().find(|table| table.role == TableRole::Mbr);
@@ -107,6 +127,28 @@ impl NewIds {
             let Some((_, number)) = from.split_once('-') else { continue };
             let to = format!("{signature:08x}-{number}");
             changes.push(Change::Renamed { name: format!("p{}", partition.number), from: from.clone(), to });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn disks_of_one_restore_share_no_name() {
+        for random in [[0_u8; 20], [0xFF; 20]] {
+            let ids = NewIds::from_random(random);
+            assert_eq!(ids.of_disk(0), ids);
+            let disks: Vec<_> = (0..8).map(|number| ids.of_disk(number)).collect();
+            let signatures: BTreeSet<_> = disks.iter().map(|ids| ids.signature.unwrap()).collect();
+            let guids: BTreeSet<_> = disks.iter().flat_map(|ids| (0..130).map(|number| ids.guid(number))).collect();
+            assert_eq!((signatures.len(), guids.len()), (8, 8 * 130));
+            assert!(!signatures.contains(&0));
+            // Version and variant say "random" in all of them.
+            assert!(guids.iter().flatten().all(|guid| guid[7] >> 4 == 4 && guid[8] >> 6 == 2));
         }
     }
 }

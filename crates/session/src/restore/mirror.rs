@@ -4,10 +4,13 @@
 //! its superblock is changed on the way to the destination, so that no moment exists in which a disk holds it
 //! unmarked. Halves that are restored on all nodes must come from one set, saved while the cluster was stopped.
 
-use block::RegionExtent;
+use std::io;
+
+use block::{ReadAt, RegionExtent};
 use cluster::Scope;
 use cluster::drbd::{self, Kind, Metadata};
 use image::{ChunkIndex, DiskRecord, Manifest, Store};
+use layout::{Region, RegionKind};
 
 use super::plan::{PlannedDestination, RestorePlan, open_map};
 use crate::error::{Error, Refusal, Result};
@@ -21,7 +24,9 @@ pub struct MirrorHalf {
     pub disk: String,
     /// The region that holds the metadata.
     pub region: String,
-    /// The metadata as they are in the image.
+    /// The logical volume or array inside the region that is mirrored; `None` where the region itself is.
+    pub volume: Option<String>,
+    /// The metadata as they are in the image. Their offset is that in the region.
     pub metadata: Metadata,
 }
 
@@ -68,19 +73,88 @@ impl Amendment {
     }
 }
 
-/// The half that a region of an image holds.
-pub fn half_of_region(
+/// A region of an image that was saved.
+struct SavedRegion<'a> {
+    disk: &'a DiskRecord,
+    region: &'a Region,
+    view: RegionView<'a>,
+}
+
+/// All halves that an image holds: in its regions, and in the volumes and arrays inside them.
+///
+/// `failed` is told of each region, as `sda:p1`, that can't be read; without it the others are looked at.
+///
+/// # Errors
+/// Those of `failed`, and those that are of no single region.
+pub fn halves_of_image(
     store: &dyn Store,
     index: &ChunkIndex,
     manifest: &Manifest,
-    disk: &DiskRecord,
-    region: &str,
-) -> Result<Option<MirrorHalf>> {
-    let Some(map) = open_map(store, manifest, disk, region)? else { return Ok(None) };
-    let place = format!("{}:{region}", disk.name);
-    let view = RegionView::new(store, index, map, manifest.image.as_str(), &place)?;
-    let metadata = drbd::find(&view).map_err(from_view)?;
-    Ok(metadata.map(|metadata| MirrorHalf { disk: disk.name.clone(), region: region.to_owned(), metadata }))
+    failed: &mut dyn FnMut(&str, Error) -> Result<()>,
+) -> Result<Vec<MirrorHalf>> {
+    let mut saved = Vec::new();
+    for disk in &manifest.disks {
+        for (region, _) in disk.pairs() {
+            let place = format!("{}:{}", disk.name, region.name);
+            let view = open_map(store, manifest, disk, &region.name).and_then(|map| {
+                map.map(|map| RegionView::new(store, index, map, manifest.image.as_str(), &place)).transpose()
+            });
+            match view {
+                Ok(Some(view)) => saved.push(SavedRegion { disk, region, view }),
+                Ok(None) => {}
+                Err(error) => failed(&place, error)?,
+            }
+        }
+    }
+    let mut halves = Vec::new();
+    let mut readable = Vec::new();
+    for this in saved {
+        // A disk may be mirrored as a whole, with its partition table: then the metadata lie in its last gap.
+        let is_last_gap = this.region.kind == RegionKind::Gap && this.region.extent.end() == this.disk.layout.disk_size;
+        let before = if is_last_gap { this.region.extent.start() } else { 0 };
+        match drbd::find_all(&this.view, before) {
+            Ok(found) => {
+                halves.extend(found.into_iter().map(|metadata| this.half(None, metadata)));
+                readable.push(this);
+            }
+            Err(error) => failed(&this.place(), from_view(error))?,
+        }
+    }
+    halves.extend(halves_inside(&readable)?);
+    Ok(halves)
+}
+
+/// The halves in volumes and arrays. Gaps are nobody's, as in a survey.
+fn halves_inside(saved: &[SavedRegion<'_>]) -> Result<Vec<MirrorHalf>> {
+    let saved: Vec<_> = saved.iter().filter(|this| this.region.kind != RegionKind::Gap).collect();
+    let views: Vec<&dyn ReadAt> = saved.iter().map(|this| -> &dyn ReadAt { &this.view }).collect();
+    let mut halves = Vec::new();
+    filesystem::visit_devices(&views, &mut |device| {
+        for metadata in drbd::find_all(device, 0).map_err(from_view)? {
+            let places = device.places(metadata.extent());
+            let [(number, place)] = places.as_slice() else {
+                let detail = format!("{}: the superblock of DRBD lies in {} places", device.name, places.len());
+                return Err(Error::System(io::Error::other(detail)));
+            };
+            if let Some(this) = saved.get(*number).filter(|_| place.length() == drbd::SUPERBLOCK_BYTES) {
+                let mut metadata = metadata;
+                metadata.offset = place.start();
+                halves.push(this.half(Some(device.name.clone()), metadata));
+            }
+        }
+        Ok(())
+    })?;
+    Ok(halves)
+}
+
+impl SavedRegion<'_> {
+    fn place(&self) -> String {
+        format!("{}:{}", self.disk.name, self.region.name)
+    }
+
+    fn half(&self, volume: Option<String>, metadata: Metadata) -> MirrorHalf {
+        MirrorHalf { disk: self.disk.name.clone(), region: self.region.name.clone(), volume, metadata }
+    }
 }
 
 /// The halves that are written, after checking that none of them would be where its mirror doesn't look for it.
@@ -90,24 +164,23 @@ pub fn plan(
     manifest: &Manifest,
     disks: &[PlannedDestination],
 ) -> Result<Vec<MirrorHalf>> {
+    let written = |place: &str| {
+        let regions = disks.iter().flat_map(|disk| disk.regions.iter().map(move |region| (disk, region)));
+        regions.into_iter().find(|(disk, region)| format!("{}:{}", disk.disk, region.name) == place)
+    };
+    let halves = halves_of_image(store, index, manifest, &mut |place, error| {
+        // What is not restored may be damaged.
+        if written(place).is_none() && error.is_damage() { Ok(()) } else { Err(error) }
+    })?;
     let mut planned = Vec::new();
-    for record in &manifest.disks {
-        let written = disks.iter().filter(|disk| disk.disk == record.name).flat_map(|disk| &disk.regions);
-        let written: Vec<_> = written.collect();
-        for (region, _) in record.pairs() {
-            let found = half_of_region(store, index, manifest, record, &region.name);
-            match (written.iter().find(|written| written.name == region.name), found) {
-                // What is not restored may be damaged.
-                (None, Err(error)) if error.is_damage() => {}
-                (None, Ok(Some(half))) => check_data_alone(&half, disks)?,
-                (Some(written), Ok(Some(half))) => {
-                    if half.metadata.kind == Kind::Internal && written.room != written.extent.length() {
-                        return Err(Refusal::MirrorEndMoves { region: half.place() }.into());
-                    }
-                    planned.push(half);
+    for half in halves {
+        match written(&half.place()) {
+            None => check_data_alone(&half, disks)?,
+            Some((disk, region)) => {
+                if half.metadata.kind == Kind::Internal && half.volume.is_none() && disk.end_moves(region) {
+                    return Err(Refusal::MirrorEndMoves { region: half.place() }.into());
                 }
-                (_, Ok(None)) => {}
-                (_, Err(error)) => return Err(error),
+                planned.push(half);
             }
         }
     }
@@ -153,12 +226,8 @@ impl RestorePlan {
         for listed in list_images(store)? {
             let Some(Ok(manifest)) = listed.manifest else { continue };
             if manifest.set.as_ref() == Some(set) && manifest.image != self.manifest.image {
-                for record in &manifest.disks {
-                    for (region, _) in record.pairs() {
-                        let found = half_of_region(store, &self.index, &manifest, record, &region.name)?;
-                        others.extend(found.map(|half| (manifest.image.to_string(), half)));
-                    }
-                }
+                let found = halves_of_image(store, &self.index, &manifest, &mut |_, error| Err(error))?;
+                others.extend(found.into_iter().map(|half| (manifest.image.to_string(), half)));
             }
         }
         self.mirrors.iter().try_for_each(|half| check_peer(half, &others, set).map_err(Error::from))

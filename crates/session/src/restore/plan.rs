@@ -106,6 +106,13 @@ pub struct PlannedRestore {
     pub bytes: u64,
 }
 
+impl PlannedDestination {
+    /// Whether what looks for its metadata at the end of a region would look elsewhere than it is written.
+    pub(super) fn end_moves(&self, region: &PlannedRestore) -> bool {
+        region.room != region.extent.length()
+    }
+}
+
 impl RestorePlan {
     /// Checks that these are the disks that the plan was made of.
     pub(super) fn check_assignments(&self, assignments: &[Assignment<'_>]) -> Result<()> {
@@ -162,7 +169,10 @@ pub fn plan_restore(
     }
     open_repository(store)?;
     let disks = if request.regions.is_empty() {
-        assignments.iter().map(|assignment| plan_disk(&manifest, assignment, &request)).collect::<Result<_>>()?
+        let numbered = (0..).zip(assignments);
+        numbered
+            .map(|(number, assignment)| plan_disk(&manifest, number, assignment, &request))
+            .collect::<Result<_>>()?
     } else {
         plan_regions(&manifest, assignments, &request)?
     };
@@ -189,11 +199,18 @@ fn check_assignments(assignments: &[Assignment<'_>]) -> Result<()> {
     Ok(())
 }
 
-fn plan_disk(manifest: &Manifest, assignment: &Assignment<'_>, request: &RestoreRequest) -> Result<PlannedDestination> {
+fn plan_disk(
+    manifest: &Manifest,
+    number: u32,
+    assignment: &Assignment<'_>,
+    request: &RestoreRequest,
+) -> Result<PlannedDestination> {
     let record = disk_of(manifest, &assignment.disk)?;
     let disk = assignment.destination.disk;
     let destination = layout::Destination { size: disk.size(), sector_size: disk.sector_size() };
-    let options = PlaceOptions { grow: request.grow.clone(), new_ids: request.new_ids.clone() };
+    // Two disks with the same new names could not live beside one another either.
+    let new_ids = request.new_ids.as_ref().map(|ids| ids.of_disk(number));
+    let options = PlaceOptions { grow: request.grow.clone(), new_ids };
     let mut placement = layout::place(&record.layout, &destination, &options)
         .map_err(|reason| Refusal::Placement { disk: assignment.disk.clone(), reason })?;
     let mut regions = Vec::new();
@@ -203,7 +220,14 @@ fn plan_disk(manifest: &Manifest, assignment: &Assignment<'_>, request: &Restore
         let Some((region, saved)) = record.region(name) else { continue };
         let is_wanted = !request.layout_only || region.kind == layout::RegionKind::Gap;
         if saved.map.is_some() && is_wanted {
-            let room = extent.length().saturating_add(grown_by(&placement, name, record.layout.sector_size.bytes()));
+            let room = match region.kind {
+                layout::RegionKind::Partition => {
+                    extent.length().saturating_add(grown_by(&placement, name, record.layout.sector_size.bytes()))
+                }
+                // What ends with the disk ends elsewhere on a larger one.
+                _ if region.extent.end() == record.layout.disk_size => disk.size().saturating_sub(extent.start()),
+                _ => extent.length(),
+            };
             regions.push(PlannedRestore { name: name.clone(), extent: *extent, room, bytes: saved.coverage.bytes });
         } else {
             left.push(name.clone());

@@ -171,7 +171,11 @@ pub fn mirror(half: &MirrorHalf) -> String {
         Version::V08 => "8.4",
         Version::V09 => "9",
     };
-    let (place, size) = (half.place(), bytes(half.metadata.data_bytes));
+    let place = match &half.volume {
+        Some(volume) => format!("{} ({volume})", half.place()),
+        None => half.place(),
+    };
+    let size = bytes(half.metadata.data_bytes);
     let generation = format!("{:016x}", half.metadata.current);
     let text = t!("mirror.drbd", region = place, version = version, size = size, generation = generation);
     if half.metadata.unclean { format!("{text}; {}", t!("mirror.unclean")) } else { text.into_owned() }
@@ -179,8 +183,12 @@ pub fn mirror(half: &MirrorHalf) -> String {
 
 /// The same for programs.
 pub fn mirror_document(half: &MirrorHalf) -> Value {
-    json!({
+    let mut document = json!({
         "region": half.place(), "version": half.metadata.version, "kind": half.metadata.kind,
         "bytes": half.metadata.data_bytes, "generation": format!("{:016x}", half.metadata.current),
-    })
+    });
+    if let Some(volume) = &half.volume {
+        document["volume"] = volume.as_str().into();
+    }
+    document
 }

@@ -202,7 +202,7 @@ fn apply(arguments: &ApplyIdentity, general: General) -> Result<u8, Failure> {
     if !general.json || confirm::is_asked(arguments.yes) {
         plans.iter().for_each(|(plan, _)| print_plan(plan));
     }
-    if plans.iter().any(|(plan, _)| !plan.changes.is_empty()) {
+    if plans.iter().any(|(plan, _)| !plan.is_empty()) {
         confirm::overwriting(arguments.yes, &t!("identity.ask"), paths.iter().map(PathBuf::as_path))?;
     }
     for (plan, destination) in &plans {

@@ -245,6 +245,9 @@ fn report(plan: &RestorePlan, restored: &RestoreReport, milliseconds: u64, gener
             t!("mirror.all_nodes", region = region)
         });
     }
+    if plan.mirrors.is_empty() && plan.request.scope == Some(Scope::OneNode) {
+        line(t!("restore.nothing_marked"));
+    }
     if plan.request.new_ids.is_some() {
         let none = renamed(plan).next().is_none();
         line(if none { t!("restore.nothing_renamed") } else { t!("restore.renamed") });
