@@ -27,8 +27,8 @@ use smb2::types::{FileId, SessionId};
 const OPEN_FILES_LIMIT: usize = 32;
 /// Bytes of a copy that are in memory.
 const COPY_BYTES: u64 = 8 << 20;
-/// Names that mean the same bytes for as long as they exist: only such files are kept open.
-const FIXED: [&str; 2] = [".pack", ".map"];
+/// Files that nobody but this session changes, if anybody: only such are kept open.
+const FIXED: [&str; 3] = [".pack", ".part", ".map"];
 
 /// A share that holds a repository.
 pub struct SmbStore;
