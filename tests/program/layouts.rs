@@ -153,7 +153,7 @@ fn several_disks_with_new_identities_differ_from_one_another_too() {
     let target = repository.path().to_str().unwrap();
     for label in ["gpt", "dos\nlabel-id: 0x5c0ffee5"] {
         let disks = ["sda.img", "sdb.img"].map(|name| {
-            let mut disk = SampleDisk::new(name, 16 * MIB);
+            let disk = SampleDisk::new(name, 16 * MIB);
             disk.divide(512, &format!("label: {label}\nstart=1MiB, size=4MiB\nstart=6MiB, size=4MiB\n"));
             disk
         });
