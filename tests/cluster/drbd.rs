@@ -105,11 +105,19 @@ fn full_sync_peers(metadata: &Metadata) -> usize {
 }
 
 #[test]
-fn a_half_that_was_not_shut_down_in_order_is_told() {
-    let device = Device::new(["v08", "internal"], &[]);
-    assert!(!device.metadata().unclean);
-    device.set(60, &0x8374_026C_u32.to_be_bytes());
-    assert!(device.metadata().unclean);
+fn a_half_that_was_not_given_up_in_order_is_told() {
+    for (device, version, _) in devices() {
+        assert!(!device.metadata().was_in_use());
+        // What a kernel leaves after an orderly shutdown: the log is to be applied, and holds nothing.
+        if version == Version::V08 {
+            device.set(60, &0x8374_026C_u32.to_be_bytes());
+            assert!(!device.metadata().was_in_use());
+        }
+        for flags in [0x93_u32, 0xD1] {
+            device.set(56, &flags.to_be_bytes());
+            assert!(device.metadata().was_in_use(), "{flags:x}");
+        }
+    }
 }
 
 #[test]

@@ -47,6 +47,8 @@ const INDEX_BYTES: u64 = 128 << 20;
 const INDEXES_APART: u64 = 32;
 
 const CONSISTENT: u32 = 1 << 0;
+const PRIMARY_IND: u32 = 1 << 1;
+const CRASHED_PRIMARY: u32 = 1 << 6;
 /// In the flags of 8.4, and in those of each peer of 9.
 const FULL_SYNC: u32 = 1 << 3;
 const WAS_UP_TO_DATE: u32 = 1 << 4;
@@ -125,8 +127,6 @@ pub struct Metadata {
     pub known: Vec<u64>,
     /// The flags as they stand.
     pub flags: u32,
-    /// The activity log is to be applied before the data can be used: the node was not shut down in order.
-    pub unclean: bool,
     superblock: Vec<u8>,
 }
 
@@ -176,10 +176,9 @@ fn read(region: &dyn ReadAt, kind: Kind, offset: u64, before: u64) -> io::Result
 
 fn parse(superblock: Vec<u8>, kind: Kind, offset: u64, before: u64, device_size: u64) -> Option<Metadata> {
     let (raw, _) = RawSuperblock::ref_from_prefix(&superblock).ok()?;
-    let (version, unclean) = match raw.magic.get() {
-        MAGIC_08 => (Version::V08, false),
-        MAGIC_08_UNCLEAN => (Version::V08, true),
-        MAGIC_09 => (Version::V09, false),
+    let version = match raw.magic.get() {
+        MAGIC_08 | MAGIC_08_UNCLEAN => Version::V08,
+        MAGIC_09 => Version::V09,
         _ => return None,
     };
     // The magic is four bytes; the places of log and bitmap must agree with where the superblock lies.
@@ -201,10 +200,16 @@ fn parse(superblock: Vec<u8>, kind: Kind, offset: u64, before: u64, device_size:
     };
     let known = known.into_iter().map(generation).filter(|generation| *generation != 0).collect();
     let (current, flags) = (generation(raw.current_uuid), raw.flags.get());
-    Some(Metadata { version, kind, offset, data_bytes, current, known, flags, unclean, superblock })
+    Some(Metadata { version, kind, offset, data_bytes, current, known, flags, superblock })
 }
 
 impl Metadata {
+    /// Whether the node did not give up the mirror in order: it was primary when it stopped. That the activity log is
+    /// to be applied says nothing: kernels leave that mark also after an orderly shutdown.
+    pub fn was_in_use(&self) -> bool {
+        self.flags & (PRIMARY_IND | CRASHED_PRIMARY) != 0
+    }
+
     /// Where the superblock lies in the region.
     pub fn extent(&self) -> RegionExtent {
         RegionExtent::between(self.offset, self.offset.saturating_add(SUPERBLOCK_BYTES))

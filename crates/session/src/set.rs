@@ -76,9 +76,6 @@ pub enum SetProblem {
     },
 }
 
-/// DRBD: the node crashed while it was primary.
-const CRASHED_PRIMARY: u32 = 1 << 6;
-
 /// Reads all images of a set.
 ///
 /// # Errors
@@ -157,7 +154,7 @@ fn check_half<'a>(
     let mut problems = Vec::new();
     let name = |image: &SetImage, half: &MirrorHalf| format!("{}: {}", image.manifest.image, half.place());
     let own = &half.metadata;
-    if own.unclean || own.flags & CRASHED_PRIMARY != 0 {
+    if own.was_in_use() {
         problems.push(SetProblem::Unclean { half: name(image, half) });
     }
     let mut peers = others.flat_map(|other| other.halves.iter().map(move |half| (other, half)));

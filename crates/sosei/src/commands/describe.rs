@@ -178,7 +178,7 @@ pub fn mirror(half: &MirrorHalf) -> String {
     let size = bytes(half.metadata.data_bytes);
     let generation = format!("{:016x}", half.metadata.current);
     let text = t!("mirror.drbd", region = place, version = version, size = size, generation = generation);
-    if half.metadata.unclean { format!("{text}; {}", t!("mirror.unclean")) } else { text.into_owned() }
+    if half.metadata.was_in_use() { format!("{text}; {}", t!("mirror.unclean")) } else { text.into_owned() }
 }
 
 /// The same for programs.
