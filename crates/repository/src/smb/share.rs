@@ -97,7 +97,7 @@ impl Share {
         let transport = Transport::connect(&server, options).await;
         let transport = transport.map_err(|error| fault_of(&error).0)?;
         let mut connection =
-            answer(line, transport.negotiate(&address.host)).await?.map_err(|error| not_agreed(&error))?;
+            answer(line, transport.negotiate(&address.host)).await?.map_err(|error| not_agreed(&error, previous))?;
         connection.set_response_timeout(Some(line.patience().call_deadline));
         connection.set_send_timeout(Some(line.patience().call_deadline));
         let dialect = connection.params().map_or(Dialect::Smb2_0_2, |params| params.dialect);
@@ -418,11 +418,15 @@ async fn log_in(
     Session::setup(connection, user, password, domain).await.map_err(|error| fault_of(&error).0)
 }
 
-/// A server that is older than SMB 2 ends the conversation, or says nothing that makes sense.
-fn not_agreed(error: &smb2::Error) -> Fault {
+/// A server that is older than SMB 2 ends the conversation, or says nothing that makes sense. One that was spoken
+/// with before is only being started.
+fn not_agreed(error: &smb2::Error, previous: Option<SessionId>) -> Fault {
     let (fault, _) = fault_of(error);
     let text = format!("the server agrees on no dialect of SMB 2 or 3, or only speaks SMB 1: {}", fault.source);
-    Fault { source: io::Error::new(fault.source.kind(), text), ..fault }
+    match previous {
+        Some(_) => Fault { source: io::Error::new(fault.source.kind(), text), ..fault },
+        None => Fault::lasting(StoreErrorKind::Io, text),
+    }
 }
 
 /// A share that demands encryption refuses who can't encrypt, and says nothing of why.
@@ -510,8 +514,10 @@ mod tests {
 
     #[test]
     fn what_is_no_smb_2_is_said_so() {
-        let fault = not_agreed(&smb2::Error::Disconnected);
-        assert!(fault.can_pass && fault.source.to_string().contains("SMB 1"), "{}", fault.source);
+        let fault = not_agreed(&smb2::Error::Disconnected, Some(SessionId(1)));
+        assert!(fault.can_pass);
+        let fault = not_agreed(&smb2::Error::Disconnected, None);
+        assert!(!fault.can_pass && fault.source.to_string().contains("SMB 1"), "{}", fault.source);
         assert_eq!(status::meaning(NtStatus::NOT_SUPPORTED), status::Meaning::Lasting(StoreErrorKind::Io));
     }
 }
