@@ -317,9 +317,9 @@ fn a_large_and_nearly_empty_file_system_needs_few_reads() {
     let disk = FaultyDisk::new(sample.disk(), None);
     let survey = survey(&disk);
     // 8,192 groups in 512 flexible groups: one read each for their bitmaps, and one for each MiB of descriptors; besides
-    // them a dozen to see that nothing else has left its signature.
+    // them some dozens to see that nothing else has left its signature.
     let reads = disk.count(Operation::Read);
-    assert!(reads < 512 + 32, "{reads} reads");
+    assert!(reads < 512 + 80, "{reads} reads");
     assert!(used(&survey).count() < 512 + 40, "{} extents", used(&survey).count());
     assert_eq!(
         used(&survey).difference(&free_by_dumpe2fs(&sample.image, &survey.file_system.clone().unwrap())),

@@ -373,3 +373,21 @@ fn a_pack_that_can_not_be_read_blocks_nothing_that_does_not_need_it() {
     sosei(["restore", text, "again", new, "--yes"]).expect(0);
     sosei(["compare", text, "again", new]).expect(0);
 }
+
+#[test]
+fn a_target_that_may_become_full_is_told_before_and_while() {
+    let disk = disk(60);
+    let save = |target: &SmallTarget, status: i32| {
+        let arguments = ["save", target.text(), "node", disk.text(), "--progress", "json"];
+        let printed = sosei(arguments).expect(status).stderr;
+        let events = printed.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        events.filter(|event| event["event"] == "space").map(|event| event["most"].is_u64()).collect::<Vec<_>>()
+    };
+    assert_eq!(save(&SmallTarget::new(48 * MIB), 1), [true]);
+    // Room for all, but hardly for another pack.
+    assert_eq!(save(&SmallTarget::new(160 * MIB), 0), [false]);
+    assert_eq!(save(&SmallTarget::new(900 * MIB), 0), Vec::<bool>::new());
+    let full = SmallTarget::new(48 * MIB);
+    let printed = sosei(["--lang", "ja", "save", full.text(), "node", disk.text()]).expect(1).stderr;
+    assert!(printed.contains("保存先の空きは"), "{printed}");
+}

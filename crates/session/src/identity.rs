@@ -5,7 +5,7 @@
 //! primary copy is damaged, it is that one.
 
 use block::AlignedBuffer;
-use layout::{Change, Identity, Layout, NewIds, PlaceOptions, TableRole, TableSectors};
+use layout::{Change, Identity, Layout, NewIds, PlaceOptions, TableKind, TableRole, TableSectors};
 
 use crate::error::{Error, Refusal, RequestError, Result};
 use crate::restore::Destination;
@@ -71,7 +71,12 @@ impl IdentityPlan {
 /// Why two disks are not divided alike, for people.
 fn check_divided_alike(before: &Layout, present: &Layout) -> std::result::Result<(), String> {
     if before.table != present.table {
-        return Err(format!("its table is {:?}, that of the disk before was {:?}", present.table, before.table));
+        let name = |table| match table {
+            TableKind::None => "none",
+            TableKind::Mbr => "MBR",
+            TableKind::Gpt => "GPT",
+        };
+        return Err(format!("partition table {}, before {}", name(present.table), name(before.table)));
     }
     if before.sector_size != present.sector_size {
         let (now, then) = (present.sector_size.bytes(), before.sector_size.bytes());

@@ -34,6 +34,13 @@ pub enum Event {
         /// Bytes that need not be stored again.
         stored: u64,
     },
+    /// The target may become full.
+    Space {
+        /// Bytes that it has left.
+        available: u64,
+        /// Bytes that the save stores at most; `null` where the target is nearly full already.
+        most: Option<u64>,
+    },
     /// Sectors could not be read. They are kept as zeros and listed in the image.
     Unreadable {
         /// Disk, by its name in the image.

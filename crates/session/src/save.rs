@@ -18,6 +18,7 @@ mod encode;
 mod level;
 mod packs;
 mod plan;
+mod space;
 mod write;
 
 use std::sync::Mutex;
@@ -99,6 +100,7 @@ pub fn save(
     if resumed > 0 {
         log.notify(Event::Resumed { stored: resumed });
     }
+    space::look_before(store, &log, plan.total_bytes())?;
     log.notify(Event::Began { phase: Phase::Save, total: plan.total_bytes() });
     let outcome = write::run(&write::Job { store, sources, plan, settings, index: &index, observer: &log, cancel })?;
     let manifest = Manifest {

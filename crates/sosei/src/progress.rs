@@ -109,6 +109,12 @@ impl Progress {
                     bar.set_position(done);
                 }
             }
+            Event::Space { available, most: Some(most) } => {
+                state.print(&t!("progress.space", available = bytes(available), most = bytes(most)));
+            }
+            Event::Space { available, most: None } => {
+                state.print(&t!("progress.space_ends", available = bytes(available)));
+            }
             Event::Resumed { stored } => state.print(&t!("progress.resumed", bytes = bytes(stored))),
             Event::Unreadable { disk, extent } => {
                 let (length, offset) = (extent.length(), extent.start());
@@ -136,7 +142,11 @@ impl Observer for Progress {
             ProgressKind::Bar => self.draw(event),
             // What was lost is told also where no progress is wanted: it is no progress.
             ProgressKind::None | ProgressKind::Auto => {
-                if matches!(event, Event::Resumed { .. } | Event::Unreadable { .. } | Event::Warning { .. }) {
+                let is_told = matches!(
+                    event,
+                    Event::Resumed { .. } | Event::Space { .. } | Event::Unreadable { .. } | Event::Warning { .. }
+                );
+                if is_told {
                     self.draw(event);
                 }
             }

@@ -6,11 +6,12 @@ use image::{
     UNFINISHED_SUFFIX, image_directory, pack_path, salvage_pack, unfinished_pack_path,
 };
 
+use super::space::SpaceWatch;
 use crate::error::{Error, Result};
 
 /// A pack is finished when it has this many bytes: large enough for object storage and hard disks to be
 /// quick, small enough to be sent again.
-const PACK_BYTES: u64 = 64 << 20;
+pub const PACK_BYTES: u64 = 64 << 20;
 
 /// A pack with all its records that is not yet stable.
 pub struct FullPack {
@@ -113,8 +114,11 @@ impl<'a> PackWriter<'a> {
 }
 
 /// Makes full packs stable and gives them their names, until the channel is closed.
-pub fn finish_packs(store: &dyn Store, full: &Receiver<FullPack>) -> Result<()> {
-    full.iter().try_for_each(|pack| finish(store, pack).map(drop))
+pub fn finish_packs(store: &dyn Store, full: &Receiver<FullPack>, mut space: SpaceWatch<'_>) -> Result<()> {
+    full.iter().try_for_each(|pack| {
+        finish(store, pack)?;
+        space.look()
+    })
 }
 
 fn finish(store: &dyn Store, mut pack: FullPack) -> Result<Pack> {

@@ -13,6 +13,7 @@ use super::encode::{self, EncodedBatch, Encoding, ReadBatch};
 use super::level::LevelControl;
 use super::packs::{PackWriter, finish_packs};
 use super::plan::SavePlan;
+use super::space::SpaceWatch;
 use super::{SaveSettings, Unreadable};
 use crate::error::{Error, Result};
 use crate::progress::{Cancel, Event, Observer};
@@ -93,7 +94,8 @@ pub fn run(job: &Job<'_>) -> Result<Outcome> {
             let encoding = &encoding;
             scope.spawn(move || encode::run(encoding, &read, &to_writer));
         }
-        let finisher = scope.spawn(move || finish_packs(job.store, &full_packs));
+        let finisher =
+            scope.spawn(move || finish_packs(job.store, &full_packs, SpaceWatch::new(job.store, job.observer)));
         // The stages own their ends now; what is left here would keep the channels open for ever.
         drop((buffers, to_encoders, read, to_writer));
         let packs = PackWriter::new(job.store, &job.plan.request.image, to_finisher);
