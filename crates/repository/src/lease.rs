@@ -99,7 +99,7 @@ impl Leases {
         if path.starts_with(LOCKS_DIRECTORY) {
             return Ok(());
         }
-        let held: Vec<_> = guard(&self.held).iter().filter_map(Weak::upgrade).collect();
+        let held = self.present();
         held.iter().try_for_each(|lock| lock.make_sure())
     }
 
@@ -108,8 +108,14 @@ impl Leases {
     /// # Errors
     /// `Locked` where a lock was lost.
     pub fn is_trusted(&self) -> StoreResult<bool> {
-        let held: Vec<_> = guard(&self.held).iter().filter_map(Weak::upgrade).collect();
+        let held = self.present();
         held.iter().try_fold(true, |all, lock| Ok(all && lock.is_fresh(lock.times.safe())?))
+    }
+
+    /// The locks that are held. One that was let go may live a moment longer, in the thread that showed its beats.
+    fn present(&self) -> Vec<Arc<Held>> {
+        let held = guard(&self.held);
+        held.iter().filter_map(Weak::upgrade).filter(|lock| !*guard(&lock.end.0)).collect()
     }
 
     /// Publishes the lock of `number` and makes sure that nobody else has it. `None` where somebody was faster.
