@@ -210,6 +210,16 @@ impl Metadata {
         self.flags & (PRIMARY_IND | CRASHED_PRIMARY) != 0
     }
 
+    /// Whether both halves hold the same generation of data.
+    pub fn is_of_same_generation(&self, other: &Self) -> bool {
+        self.current == other.current
+    }
+
+    /// Whether this half went on from the generation that the other one still holds.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        self.known.contains(&other.current)
+    }
+
     /// Where the superblock lies in the region.
     pub fn extent(&self) -> RegionExtent {
         RegionExtent::between(self.offset, self.offset.saturating_add(SUPERBLOCK_BYTES))

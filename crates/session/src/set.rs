@@ -158,12 +158,12 @@ fn check_half<'a>(
         problems.push(SetProblem::Unclean { half: name(image, half) });
     }
     let mut peers = others.flat_map(|other| other.halves.iter().map(move |half| (other, half)));
-    if peers.clone().any(|(_, peer)| peer.metadata.current == own.current) {
+    if peers.clone().any(|(_, peer)| own.is_of_same_generation(&peer.metadata)) {
         return problems;
     }
-    if let Some((other, peer)) = peers.clone().find(|(_, peer)| own.known.contains(&peer.metadata.current)) {
+    if let Some((other, peer)) = peers.clone().find(|(_, peer)| own.is_newer_than(&peer.metadata)) {
         problems.push(SetProblem::Generations { newer: name(image, half), older: name(other, peer) });
-    } else if !peers.any(|(_, peer)| peer.metadata.known.contains(&own.current)) {
+    } else if !peers.any(|(_, peer)| peer.metadata.is_newer_than(own)) {
         problems.push(SetProblem::NoPeer { half: name(image, half) });
     }
     problems

@@ -248,19 +248,18 @@ impl RestorePlan {
 
 fn check_peer(half: &MirrorHalf, others: &[(String, MirrorHalf)], set: &str) -> std::result::Result<(), Refusal> {
     let own = &half.metadata;
-    if others.iter().any(|(_, other)| other.metadata.current == own.current) {
+    if others.iter().any(|(_, other)| own.is_of_same_generation(&other.metadata)) {
         return Ok(());
     }
     let region = half.place();
-    let related = others
-        .iter()
-        .find(|(_, other)| own.known.contains(&other.metadata.current) || other.metadata.known.contains(&own.current));
+    let related =
+        others.iter().find(|(_, other)| own.is_newer_than(&other.metadata) || other.metadata.is_newer_than(own));
     match related {
         Some((image, other)) => Err(Refusal::SetDiffers {
             region,
             set: set.to_owned(),
             other: format!("{image}: {}", other.place()),
-            own_is_newer: own.known.contains(&other.metadata.current),
+            own_is_newer: own.is_newer_than(&other.metadata),
         }),
         None => Err(Refusal::SetIncomplete { region, set: set.to_owned() }),
     }
