@@ -35,7 +35,7 @@ audit:
 
 # Fuzzes each parser for EACH=60 seconds; needs a nightly compiler and cargo-fuzz.
 fuzz:
-	for target in ext swap ntfs fat xfs btrfs exfat f2fs hfsplus jfs reiserfs vmfs foreign lvm md drbd layout image; do \
+	for target in ext swap ntfs fat xfs btrfs exfat f2fs hfsplus jfs reiserfs ufs vmfs foreign lvm md drbd layout image; do \
 	  (cd tests && cargo +nightly fuzz run $$target -- -max_total_time=$(or $(EACH),60)) || exit 1; done
 
 # Measures side by side with other tools and writes docs/benchmarks.md; prints the rates of targets in the network.

@@ -28,7 +28,9 @@ mod md;
 mod ntfs;
 mod reiserfs;
 mod stack;
+mod structure;
 mod swap;
+mod ufs;
 mod used;
 mod vmfs;
 mod xfs;
@@ -155,6 +157,7 @@ const ROWS: &[Row] = &[
     Row { recognise: btrfs::recognise, coverage: btrfs::coverage },
     Row { recognise: exfat::recognise, coverage: exfat::coverage },
     Row { recognise: f2fs::recognise, coverage: f2fs::coverage },
+    Row { recognise: ufs::recognise, coverage: ufs::coverage },
     Row { recognise: vmfs::recognise, coverage: vmfs::coverage },
 ];
 
