@@ -7,9 +7,9 @@ root=$1 missing=0
 report() { echo "check.sh: $*" >&2; missing=1; }
 
 for command in $(lines "$here/commands.txt"); do
-  found=
+  case $command in /*) found=$root$command ;; *) found= ;; esac
   for directory in usr/sbin usr/bin; do
-    [ -e "$root/$directory/$command" ] || [ -L "$root/$directory/$command" ] && found=$root/$directory/$command
+    if [ -e "$root/$directory/$command" ] || [ -L "$root/$directory/$command" ]; then found=$root/$directory/$command; fi
   done
   [ -n "$found" ] || { report "$command is missing"; continue; }
   # Links are those of the medium, not of this machine.
