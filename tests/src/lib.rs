@@ -36,5 +36,5 @@ pub mod tool;
 pub mod vmfs;
 
 pub use file_disk::FileDisk;
-pub use mount::{LoopDevice, Mounted};
+pub use mount::{LoopDevice, Mounted, Protected};
 pub use tool::{run, run_status, run_with_input};
