@@ -8,13 +8,13 @@ lines "$here/prune.txt" | (cd "$root" && while read -r pattern; do rm -rf $patte
 
 # The kernel's modules, those that root.txt names.
 kernel=$(basename "$work"/kernel/lib/modules/*)
-/sbin/depmod -b "$work/kernel" "$kernel"
+depmod -b "$work/kernel" "$kernel"
 modules=$root/usr/lib/modules/$kernel
 mkdir -p "$modules"
 "$here/modules.sh" "$work/kernel/lib/modules/$kernel" "$initramfs/modules/root.txt" > "$work/modules"
 tar -c -C "$work/kernel/lib/modules/$kernel" -T "$work/modules" | tar -x -C "$modules"
 cp "$work/kernel/lib/modules/$kernel"/modules.{builtin,builtin.modinfo,order} "$modules"
-/sbin/depmod -b "$root/usr" -o "$root" "$kernel" 2> /dev/null || /sbin/depmod -b "$root" "$kernel"
+depmod -b "$root" "$kernel"
 if [ -n "$SOSEI_FIRMWARE" ]; then
   mkdir -p "$root/usr/lib/firmware"
   cp -rL "$SOSEI_FIRMWARE"/. "$root/usr/lib/firmware/"
@@ -32,7 +32,7 @@ ln -sfn /run "$root/var/run"
 ln -sfn /run/resolv.conf "$root/etc/resolv.conf"
 # What scripts of packages would have made.
 find "$root/usr/share/ca-certificates/mozilla" -name '*.crt' | sort | xargs cat > "$root/etc/ssl/certs/ca-certificates.crt"
-/sbin/ldconfig -r "$root"
+ldconfig -r "$root"
 
 # Commands that no package brought come from busybox.
 "$root/usr/bin/busybox" --list | while read -r applet; do

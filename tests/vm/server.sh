@@ -39,14 +39,14 @@ INIT
 chmod 755 "$root/sbin/init"
 
 # Its initramfs: modules for its disk, and the way to its root.
-/sbin/depmod -b "$work/kernel" "$kernel"
+depmod -b "$work/kernel" "$kernel"
 printf 'virtio_pci virtio_blk ext4 crc32c_generic\n' > "$work/list"
 modules=lib/modules/$kernel
 mkdir -p "$work/start/$modules"
 "$build/modules.sh" "$work/kernel/$modules" "$work/list" > "$work/modules"
 tar -c -C "$work/kernel/$modules" -T "$work/modules" | tar -x -C "$work/start/$modules"
 cp "$work/kernel/$modules"/modules.{builtin,builtin.modinfo,order} "$work/start/$modules"
-/sbin/depmod -b "$work/start" "$kernel"
+depmod -b "$work/start" "$kernel"
 cp "$root/bin/busybox" "$work/start/bin/"
 cat > "$work/start/init" <<'INIT'
 #!/bin/busybox sh
