@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use block::{BUFFER_ALIGNMENT, Disk, DiskExtent, Extents, InDisk, ReadAt, SectorSize, WriteAt};
 use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
 
-use crate::attached::identify;
+use crate::attached::is_write_protected;
 use crate::error::{Error, Result};
 use crate::protection::Writable;
 use crate::{ioctl, usage};
@@ -83,7 +83,7 @@ impl DestinationDisk {
         // Only now that nobody else has it.
         let writable = Writable::lift(path)?;
         // A write-protected block device can be opened for writing; only the first write would fail.
-        if identify(path).is_read_only {
+        if is_write_protected(path) {
             return Err(Error::ReadOnly { path: path.into() });
         }
         if !open.is_block_device {

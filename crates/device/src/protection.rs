@@ -25,7 +25,7 @@ impl Writable {
     /// # Errors
     /// Where the disk can't be opened, or the kernel does not allow it.
     pub fn lift(path: &Path) -> Result<Option<Self>> {
-        let Some(disk) = usage::whole_disk(path).filter(|disk| is_marked(Path::new(MARKS), disk)) else {
+        let Some(disk) = usage::whole_disk(path).filter(|disk| is_by_medium(disk)) else {
             return Ok(None);
         };
         let node = Path::new("/dev").join(disk.replace('!', "/"));
@@ -48,6 +48,11 @@ impl Drop for Writable {
         let _ = self.disk.sync_all();
         let _ = ioctl::set_read_only(&self.disk, true);
     }
+}
+
+/// Whether the live medium protects the disk with this name of the kernel.
+pub fn is_by_medium(disk: &str) -> bool {
+    is_marked(Path::new(MARKS), disk)
 }
 
 fn is_marked(marks: &Path, disk: &str) -> bool {
