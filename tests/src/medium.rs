@@ -22,6 +22,11 @@ impl Medium {
         Self { directory: built_once("medium", &["image-build", "initramfs"], build) }
     }
 
+    /// Where all of it is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The hybrid image for CD and USB.
     pub fn iso(&self) -> PathBuf {
         self.directory.join("sosei.iso")
@@ -38,7 +43,11 @@ impl Medium {
     }
 }
 
-fn build(directory: &Path) {
+/// Builds the medium for the program under test into a directory.
+///
+/// # Panics
+/// Where it can't be built.
+pub fn build(directory: &Path) {
     let root = root();
     // A quick build: 3 seconds instead of a minute, and 4 % larger.
     let mut command = Command::new(root.join("image-build/medium.sh"));
