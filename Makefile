@@ -3,7 +3,7 @@
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: build release tools demo test check audit fuzz bench clean
+.PHONY: build release tools demo iso run test test-vm-all check audit fuzz bench clean
 
 build:
 	cargo build --package sosei
@@ -19,10 +19,24 @@ tools:
 demo: tools release
 	$(SUDO) tests/demo/run.sh target/release/sosei
 
+# The live medium, for CD, USB stick and network: build/medium/sosei.iso.
+iso: tools release
+	image-build/medium.sh target/release/sosei build/medium
+
+# A sample server that boots the live medium, in this terminal; leaves nothing behind. Ctrl-A X ends it.
+run: tools
+	cargo build --package sosei --package tests --bins
+	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" target/debug/sample_server
+
 # Everything that must pass.
 test: tools check
 	cargo build --workspace
 	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" cargo test --workspace --no-fail-fast
+
+# All ways to boot the live medium, and all that its tests do.
+test-vm-all: tools
+	cargo build --package sosei
+	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" cargo test --package tests --test 'vm_*' -- --include-ignored --nocapture
 
 # Style and lints.
 check:

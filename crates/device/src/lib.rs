@@ -9,10 +9,12 @@ mod disk;
 mod error;
 mod ioctl;
 mod machine;
+mod protection;
 mod usage;
 
 pub use attached::{Attached, attached, identify};
 pub use disk::{DestinationDisk, SourceDisk};
 pub use error::{Error, Result};
 pub use machine::{Machine, NetworkCard, machine};
+pub use protection::Writable;
 pub use usage::{disks_under, has_other_names, is_inside, is_same, with_partitions};
