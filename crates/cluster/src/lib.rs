@@ -5,7 +5,9 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used))]
 
 pub mod drbd;
+pub mod on_disk;
 mod scope;
 pub mod sharing;
+pub mod watch;
 
 pub use scope::Scope;
