@@ -34,10 +34,8 @@ pub fn is_reservation_conflict(error: &io::Error) -> bool {
 /// Looks at every partition of a disk, or at the whole of one without a table.
 pub fn look(disk: &dyn ReadAt, layout: &Layout, assessment: &mut Assessment) {
     for region in layout.regions.iter().filter(|region| region.kind != RegionKind::Gap) {
-        if let Some(partition) = &region.partition {
-            for evidence in partition::evidence(partition) {
-                assessment.add(Some(&region.name), evidence);
-            }
+        if let Some(evidence) = region.partition.as_ref().and_then(partition::evidence) {
+            assessment.add(Some(&region.name), evidence);
         }
         let window = Window::new(disk, region.extent);
         for evidence in evidence_in(&window) {

@@ -204,7 +204,8 @@ fn each_class_has_its_gates() {
     let confirm_shared = Gate::Closed(Lock::Confirm(Class::Shared));
     let confirm_suspect = Gate::Closed(Lock::Confirm(Class::Suspect));
     // Class by its evidence, purpose, scope, what was confirmed, gate. `&[]` is also what nobody attends to.
-    let table: &[(&[Evidence], Purpose, Option<Scope>, &[&str], Gate)] = &[
+    type Row<'a> = (&'a [Evidence], Purpose, Option<Scope>, &'a [&'a str], Gate);
+    let table: &[Row<'_>] = &[
         (&[change()], Save, None, YES, Gate::Closed(Lock::Contended)),
         (&[change()], Restore, all, YES, Gate::Closed(Lock::Contended)),
         (&[change()], Identity, None, YES, Gate::Closed(Lock::Contended)),
