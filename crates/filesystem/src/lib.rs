@@ -27,6 +27,7 @@ mod lvm;
 mod md;
 mod ntfs;
 mod reiserfs;
+mod sharing;
 mod stack;
 mod structure;
 mod swap;
@@ -38,6 +39,7 @@ mod xfs;
 use block::{DiskExtent, Extents, InRegion, ReadAt, RegionExtent};
 use serde::{Deserialize, Serialize};
 
+pub use sharing::{SharedStorage, cluster_directories, has_no_signature, shared_storage};
 pub use stack::{InnerDevice, Layer, Stacks, Volume, visit_devices};
 
 pub(crate) use error::Error;

@@ -47,6 +47,15 @@ pub fn recognise(region: &dyn ReadAt) -> Result<Option<FileSystem>, Error> {
     }))
 }
 
+/// Whether a directory of the root holds a file, both by their ASCII names in any case.
+pub fn has_file(region: &dyn ReadAt, directory: &str, file: &str) -> Result<bool, Error> {
+    let Some(boot) = BootSector::read(region)? else { return Ok(false) };
+    let volume = Volume::open(region, boot)?;
+    let root = volume.record(system_file::ROOT)?;
+    let Some(reference) = index::find_file(&volume, &root, directory)? else { return Ok(false) };
+    Ok(index::find_file(&volume, &volume.file(reference)?, file)?.is_some())
+}
+
 /// The used bytes of the volume.
 pub fn coverage(region: &dyn ReadAt, notes: &mut Vec<Note>) -> Result<UsedBytes, Error> {
     let boot = BootSector::read(region)?.ok_or_else(|| Error::corrupt(3, "\"NTFS    \"", "none"))?;
