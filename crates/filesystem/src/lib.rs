@@ -19,6 +19,7 @@ mod exfat;
 mod ext;
 mod f2fs;
 mod fat;
+mod files;
 mod foreign;
 mod hfsplus;
 mod identity;
@@ -36,6 +37,7 @@ mod xfs;
 use block::{DiskExtent, Extents, InRegion, ReadAt, RegionExtent};
 use serde::{Deserialize, Serialize};
 
+pub use files::{FileKind, FileTree, FileView, Files, open_files};
 pub use stack::{InnerDevice, Layer, Stacks, Volume, visit_devices};
 
 pub(crate) use error::Error;

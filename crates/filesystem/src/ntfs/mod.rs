@@ -12,6 +12,7 @@ mod bitmap;
 mod boot_sector;
 mod bytes;
 mod file_record;
+mod files;
 mod hibernation;
 mod index;
 mod log_file;
@@ -23,6 +24,7 @@ mod volume_information;
 
 use block::{Extents, InRegion, ReadAt, RegionExtent};
 
+use crate::files::Cache;
 use crate::{Error, FileSystem, Note, NoteCode, UsedBytes};
 use attribute::Kind;
 use boot_sector::BootSector;
@@ -45,6 +47,11 @@ pub fn recognise(region: &dyn ReadAt) -> Result<Option<FileSystem>, Error> {
         block_size: boot.cluster_size,
         size: boot.size,
     }))
+}
+
+/// Opens the files, as they are on the disk.
+pub fn open_files(device: Cache<'_>) -> Result<files::Tree<'_>, Error> {
+    files::Tree::open(device)
 }
 
 /// The used bytes of the volume.
