@@ -4,7 +4,9 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
 
+pub mod checklist;
 pub mod drbd;
+pub mod offline;
 mod scope;
 
 pub use scope::Scope;
