@@ -19,6 +19,7 @@ mod exfat;
 mod ext;
 mod f2fs;
 mod fat;
+mod files;
 mod foreign;
 mod hfsplus;
 mod identity;
@@ -39,6 +40,7 @@ mod xfs;
 use block::{DiskExtent, Extents, InRegion, ReadAt, RegionExtent};
 use serde::{Deserialize, Serialize};
 
+pub use files::{FileKind, FileTree, FileView, Files, open_files};
 pub use sharing::{SharedStorage, cluster_directories, has_no_signature, shared_storage};
 pub use stack::{InnerDevice, Layer, Stacks, Volume, visit_devices};
 
