@@ -62,6 +62,7 @@ for round in $(seq "$rounds"); do
   measure saveauto "$sosei save repoauto one root.img"
   "$programs/limit" root.img 3 >limit
   awk '$1 == "compress" { print $2, 0 }' limit >>limit3.times
+  awk '$1 == "records" { print $2, 0 }' limit >>records3.times
   awk '$1 == "decompress" { print $2, 0 }' limit >>unlimit3.times
 done
 used=$(json '.manifest.totals.saved_bytes' show repo3 one)
@@ -147,6 +148,7 @@ $(row 'partclone.extfs -c -s DISK -o - \| zstd -T0 -3' "$(median partclone)" "$(
 $(row 'sosei save --level 3' "$(median save3)" "$(spread save3)" "$(mib_of "$stored3")")
 $(row 'sosei save --level auto' "$(median saveauto)" "$(spread saveauto)" "$(mib_of "$storedauto")")
 $(row 'limit: zstd level 3 on the same chunks, all cores, nothing else' "$(median limit3)" "$(spread limit3)" '')
+$(row 'the same with the names (BLAKE3) and checks of the records' "$(median records3)" "$(spread records3)" '')
 $(row 'sosei save, second time, '"$changed"' MiB changed' "$(median second)" "$(spread second)" "$(mib_of "$first_second")")
 
 | ratio | measured | goal |
@@ -155,6 +157,7 @@ $(row 'sosei save, second time, '"$changed"' MiB changed' "$(median second)" "$(
 | size at level 3 against partclone and zstd | $(ratio "$stored3" "$partclone_size") | at most 1.08 |
 | level auto against partclone and zstd | $(ratio "$(median partclone)" "$(median saveauto)") times as fast | 4 |
 | level 3 against the limit of zstd | $(ratio "$(median limit3)" "$(median save3)") | 0.85 |
+| level 3 against zstd with names and checks | $(ratio "$(median records3)" "$(median save3)") | |
 | second save against partclone's full save | $(ratio "$(median partclone)" "$(median second)") times as fast | 10 |
 | stored by the second save against what changed | $(ratio "$first_second" "$((changed * 1048576))") | at most 1.5 |
 
