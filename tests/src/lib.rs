@@ -24,6 +24,7 @@ pub mod object_storage;
 pub mod partclone;
 pub mod program;
 pub mod proxy;
+pub mod rates;
 pub mod restored;
 pub mod round_trip;
 pub mod s3_scene;
