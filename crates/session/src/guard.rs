@@ -4,11 +4,11 @@
 //! What the bytes of a disk say is found here; what only the machine knows (ways to the disk, reservations) the caller
 //! tells through [`Surroundings`].
 
-use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use std::{fmt, io};
 
-use block::{Disk, Extents, InDisk};
+use block::{Disk, DiskExtent, Extents, InDisk, ReadAt, SectorSize};
 use cluster::sharing::{Assessment, Class, Evidence, Finding, Gate, Lock, Purpose, gate};
 use cluster::watch::{self, Sample};
 use cluster::{Scope, on_disk};
@@ -85,6 +85,7 @@ pub struct ClosedGate {
 pub struct Watched {
     /// All that was seen.
     pub assessment: Assessment,
+    purpose: Purpose,
     layout: Layout,
     spots: Extents<InDisk>,
     sample: Option<(Sample, Instant)>,
@@ -100,9 +101,9 @@ impl Guard {
     ///
     /// # Errors
     /// Where the disk does not answer at all.
-    pub(crate) fn look(&self, name: &str, disk: &dyn Disk) -> Result<Watched> {
-        let (assessment, layout) = self.assess(name, disk)?;
-        let mut watched = Watched { assessment, layout, spots: Extents::new(), sample: None };
+    pub(crate) fn look(&self, name: &str, disk: &dyn Disk, purpose: Purpose) -> Result<Watched> {
+        let (assessment, layout) = self.assess(name, disk, purpose)?;
+        let mut watched = Watched { purpose, assessment, layout, spots: Extents::new(), sample: None };
         if self.is_watched(&watched.assessment) {
             watched.spots = watch::spots(&disk, &watched.layout);
             watched.sample = Some((watch::sample(&disk, &watched.spots), Instant::now()));
@@ -111,13 +112,16 @@ impl Guard {
     }
 
     fn is_watched(&self, assessment: &Assessment) -> bool {
-        let is_local = matches!(assessment.class(), Class::Local | Class::Mirror);
-        let has_way = assessment.findings.iter().any(|finding| finding.evidence.is_of_the_way());
-        !is_local || has_way || self.surroundings.is_reachable(&assessment.disk)
+        let evidence = assessment.findings.iter().map(|finding| &finding.evidence);
+        let says_so = |one: &Evidence| one.is_of_the_way() || (one.class() != Class::Local && one.number() <= 10);
+        let is_mirror = |one: &Evidence| matches!(one, Evidence::MirrorHalf { .. });
+        evidence.into_iter().any(|one| says_so(one) && !is_mirror(one))
+            || self.surroundings.is_reachable(&assessment.disk)
     }
 
-    fn assess(&self, name: &str, disk: &dyn Disk) -> Result<(Assessment, Layout)> {
+    fn assess(&self, name: &str, disk: &dyn Disk, purpose: Purpose) -> Result<(Assessment, Layout)> {
         let mut assessment = self.surroundings.assess(name);
+        let disk = Noticing { disk, failure: Mutex::new(None) };
         let layout = match layout::read(&disk) {
             Ok(layout) => layout,
             Err(layout::Error::Io { source, .. }) if on_disk::is_reservation_conflict(&source) => {
@@ -130,6 +134,17 @@ impl Guard {
             }
         };
         on_disk::look(&disk, &layout, &mut assessment);
+        match disk.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some((_, error)) if on_disk::is_reservation_conflict(&error) => {
+                let evidence = Evidence::ReservationConflict { device: name.to_owned(), operation: "reading".into() };
+                assessment.add(None, evidence);
+            }
+            // Whether something would have been found there, nobody knows. Reading harms nobody; writing might.
+            Some((offset, source)) if purpose != Purpose::Save => {
+                return Err(Error::Destination { disk: name.to_owned(), operation: "reading", offset, source });
+            }
+            _ => {}
+        }
         let has_way = assessment.findings.iter().any(|finding| finding.evidence.is_of_the_way());
         if has_way && layout.table == layout::TableKind::None {
             let detail = format!("{} bytes without a partition table", layout.disk_size);
@@ -171,7 +186,7 @@ impl Guard {
             let seconds = watch::INTERVAL.max(at.elapsed()).as_secs();
             changes = watch::compare(sample, &now, &watched.layout, seconds);
         }
-        let (mut fresh, layout) = self.assess(&watched.assessment.disk, disk)?;
+        let (mut fresh, layout) = self.assess(&watched.assessment.disk, disk, watched.purpose)?;
         for change in changes {
             fresh.add(change.region.as_deref(), change.evidence);
         }
@@ -197,6 +212,38 @@ impl Guard {
             left = left.saturating_sub(step);
         }
         Ok(())
+    }
+}
+
+/// A disk whose first failure to read is remembered: those who look for evidence go on without what they can't read.
+struct Noticing<'a> {
+    disk: &'a dyn Disk,
+    failure: Mutex<Option<(u64, io::Error)>>,
+}
+
+impl ReadAt for Noticing<'_> {
+    fn size(&self) -> u64 {
+        self.disk.size()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.disk.read_at(offset, buffer).inspect_err(|error| {
+            if error.kind() != io::ErrorKind::UnexpectedEof {
+                let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+                let told = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
+                failure.get_or_insert((offset, told));
+            }
+        })
+    }
+}
+
+impl Disk for Noticing<'_> {
+    fn sector_size(&self) -> Option<SectorSize> {
+        self.disk.sector_size()
+    }
+
+    fn data_extents(&self, extent: DiskExtent) -> io::Result<Extents<InDisk>> {
+        self.disk.data_extents(extent)
     }
 }
 

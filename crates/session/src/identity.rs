@@ -75,7 +75,7 @@ pub fn plan_identity_guarded(before: &Layout, destination: &Destination<'_>, gua
         }
     }
     let changes = if sectors.is_empty() { Vec::new() } else { placement.changes };
-    let sharing = guard.look(&destination.name, disk)?;
+    let sharing = guard.look(&destination.name, disk, Purpose::Identity)?;
     let (destination, identities) = (destination.name.clone(), placement.identities);
     Ok(IdentityPlan { destination, changes, identities, sectors, sharing, guard })
 }

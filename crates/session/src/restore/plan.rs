@@ -251,7 +251,7 @@ pub fn plan_restore_guarded(
     let mirrors = mirror::plan(store, &index, &manifest, &disks)?;
     let sharing = assignments
         .iter()
-        .map(|assignment| guard.look(&assignment.destination.name, assignment.destination.disk))
+        .map(|assignment| guard.look(&assignment.destination.name, assignment.destination.disk, Purpose::Restore))
         .collect::<Result<_>>()?;
     let plan = RestorePlan { manifest, request, disks, mirrors, sharing, guard, index };
     check_chunks(store, &plan, observer, cancel)?;

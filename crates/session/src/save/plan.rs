@@ -121,7 +121,7 @@ pub fn plan_save_guarded(
 
     let sharing: Vec<Watched> = sources
         .iter()
-        .map(|source| guard.look(called(source), source.disk).map_err(|error| of_source(source, error)))
+        .map(|source| guard.look(called(source), source.disk, Purpose::Save).map_err(|error| of_source(source, error)))
         .collect::<Result<_>>()?;
     let mut done = 0_u64;
     let surveys = survey_disks(sources, &layouts, &mut |place| {
