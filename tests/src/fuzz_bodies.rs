@@ -171,6 +171,18 @@ impl Subject {
         Self::of_regions(vec![Sample::make(10 << 20, small), Sample::unpacked("reiserfs1k")])
     }
 
+    /// Used bytes of UFS2.
+    pub fn ufs() -> Self {
+        let make = |order: &'static str| {
+            Sample::make(2 << 20, move |path| {
+                let empty = tempfile::tempdir().unwrap();
+                let directory = empty.path().to_str().unwrap();
+                run("makefs", ["-t", "ffs", "-B", order, "-s", "2m", "-o", "version=2", path, directory]);
+            })
+        };
+        Self::of_regions(vec![make("le"), make("be")])
+    }
+
     /// Used file blocks of VMFS.
     pub fn vmfs() -> Self {
         Self::of_regions(vec![Sample::make(1 << 20, |path| crate::vmfs::make(Path::new(path)))])

@@ -15,6 +15,7 @@ pub mod fuzz_bodies;
 pub mod fuzz_image;
 pub mod fuzz_seals;
 pub mod ganesha;
+pub mod medium;
 pub mod mount;
 pub mod network_faults;
 pub mod nfs_scene;
@@ -33,8 +34,9 @@ pub mod smb_scene;
 pub mod stacks;
 pub mod store_suite;
 pub mod tool;
+pub mod vm;
 pub mod vmfs;
 
 pub use file_disk::FileDisk;
-pub use mount::{LoopDevice, Mounted};
+pub use mount::{LoopDevice, Mounted, Protected};
 pub use tool::{run, run_status, run_with_input};

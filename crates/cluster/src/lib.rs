@@ -4,7 +4,9 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used))]
 
+pub mod checklist;
 pub mod drbd;
+pub mod offline;
 pub mod on_disk;
 mod scope;
 pub mod sharing;

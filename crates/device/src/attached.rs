@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::paths;
+use crate::protection;
 use crate::usage::{kernel_name, names_in};
 
 /// A disk, by what it is.
@@ -24,7 +25,8 @@ pub struct Attached {
     pub transport: Option<String>,
     /// Bytes of a physical sector.
     pub physical_sector_size: Option<u32>,
-    /// Whether the kernel refuses to write to it.
+    /// Whether it can't be overwritten: the kernel refuses to write to it, and not because the live medium asked for
+    /// that. What the medium protects is made writable when a session takes it as its destination.
     pub is_read_only: bool,
     /// Other ways to the same disk: it is offered once.
     pub other_paths: Vec<PathBuf>,
@@ -67,9 +69,15 @@ pub fn identify(path: &Path) -> Attached {
         wwn: attribute(&directory, "wwid").or_else(|| attribute(&directory, "device/wwid")),
         transport: transport(&name, &directory),
         physical_sector_size: number("queue/physical_block_size").and_then(|size| u32::try_from(size).ok()),
-        is_read_only: number("ro") == Some(1),
+        is_read_only: number("ro") == Some(1) && !protection::is_by_medium(&name),
         other_paths: Vec::new(),
     }
+}
+
+/// Whether the kernel refuses to write to the disk at `path` at this moment, for whatever reason.
+pub fn is_write_protected(path: &Path) -> bool {
+    let flag = kernel_name(path).and_then(|name| attribute(&Path::new("/sys/class/block").join(name), "ro"));
+    flag.as_deref() == Some("1")
 }
 
 fn attribute(directory: &Path, file: &str) -> Option<String> {

@@ -9,6 +9,7 @@ use std::ptr;
 
 use rustix::ioctl::{NoArg, Setter, Updater, ioctl, opcode};
 
+const SET_READ_ONLY: rustix::ioctl::Opcode = opcode::none(0x12, 93);
 const REREAD_PARTITIONS: rustix::ioctl::Opcode = opcode::none(0x12, 95);
 const FORGET_CACHE: rustix::ioctl::Opcode = opcode::none(0x12, 97);
 const ZERO_OUT: rustix::ioctl::Opcode = opcode::none(0x12, 127);
@@ -18,6 +19,12 @@ const SCSI_COMMAND: rustix::ioctl::Opcode = 0x2285;
 pub fn reread_partitions(disk: &File) -> io::Result<()> {
     // SAFETY: BLKRRPART takes no argument and touches no memory of this process.
     Ok(unsafe { ioctl(disk, NoArg::<REREAD_PARTITIONS>::new()) }?)
+}
+
+/// `BLKROSET`: the kernel lets nobody write to the disk, or lets them again.
+pub fn set_read_only(disk: &File, is_read_only: bool) -> io::Result<()> {
+    // SAFETY: BLKROSET reads one int through the pointer, which `Setter` passes to a value that outlives the call.
+    Ok(unsafe { ioctl(disk, Setter::<SET_READ_ONLY, i32>::new(is_read_only.into())) }?)
 }
 
 /// `BLKFLSBUF`: the kernel forgets what it remembers of the device, after writing what is new.

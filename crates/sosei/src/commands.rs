@@ -1,6 +1,7 @@
 //! One module for each command.
 
 mod compare;
+mod console;
 mod describe;
 mod disks;
 mod identity;

@@ -12,6 +12,7 @@ mod disks;
 mod failure;
 mod language;
 mod machine;
+mod operator;
 mod output;
 mod progress;
 mod safety;

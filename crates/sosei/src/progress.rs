@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use session::{Event, Observer, Phase};
 
 use crate::arguments::{General, ProgressKind};
+use crate::operator::Reporter;
 use crate::output::{bytes, error_line};
 
 /// Programs are told twice a second how far the work is: more would only be read and thrown away.
@@ -43,32 +44,6 @@ impl Progress {
             kind => kind,
         };
         Arc::new(Self { kind, state: Mutex::default() })
-    }
-
-    /// Shows how the way to the target is. A lost contact is told also where no progress is wanted.
-    pub fn contact(&self, contact: &Contact) {
-        if self.kind == ProgressKind::Json {
-            error_line(contact_event(contact).to_string());
-            return;
-        }
-        let text = contact_text(contact);
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match (&state.bar, contact) {
-            // It only says again what the line above the bar says already.
-            (Some(bar), Contact::StillLost { .. }) => bar.set_message(text),
-            (Some(bar), Contact::Back { .. }) => {
-                bar.set_message(state.phase.clone());
-                state.print(&text);
-            }
-            _ => state.print(&text),
-        }
-    }
-
-    /// Takes the bar away.
-    pub fn finish(&self) {
-        if let Some(bar) = self.state.lock().unwrap_or_else(PoisonError::into_inner).bar.take() {
-            bar.finish_and_clear();
-        }
     }
 
     fn print_json(&self, event: &Event) {
@@ -135,6 +110,34 @@ impl State {
     }
 }
 
+impl Reporter for Progress {
+    /// A lost contact is told also where no progress is wanted.
+    fn contact(&self, contact: &Contact) {
+        if self.kind == ProgressKind::Json {
+            error_line(contact_event(contact).to_string());
+            return;
+        }
+        let text = contact_text(contact);
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&state.bar, contact) {
+            // It only says again what the line above the bar says already.
+            (Some(bar), Contact::StillLost { .. }) => bar.set_message(text),
+            (Some(bar), Contact::Back { .. }) => {
+                bar.set_message(state.phase.clone());
+                state.print(&text);
+            }
+            _ => state.print(&text),
+        }
+    }
+
+    /// Takes the bar away.
+    fn finish(&self) {
+        if let Some(bar) = self.state.lock().unwrap_or_else(PoisonError::into_inner).bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 impl Observer for Progress {
     fn notify(&self, event: Event) {
         match self.kind {
@@ -172,7 +175,7 @@ fn contact_event(contact: &Contact) -> Value {
 }
 
 /// How the way to the target is, for people.
-fn contact_text(contact: &Contact) -> String {
+pub fn contact_text(contact: &Contact) -> String {
     let time = |time: &Duration| match time.as_secs_f64().ceil() {
         seconds if seconds < 60.0 => format!("{seconds} s"),
         seconds => format!("{} min", (seconds / 60.0).round()),

@@ -13,11 +13,11 @@ use repository::{
     DirectoryStore, NfsAddress, NfsStore, Patience, S3Address, S3Store, SmbAddress, SmbStore, Watch, host_and_port,
 };
 use rust_i18n::t;
-use session::{Cancel, Event, Observer};
+use session::{Cancel, Event};
 
 use self::address::{Address, AddressError, Part};
 use crate::failure::Failure;
-use crate::progress::Progress;
+use crate::operator::{Credentials, Operator, Reporter};
 
 /// A target that is open.
 pub struct Target {
@@ -35,16 +35,37 @@ impl Target {
     }
 }
 
-/// Opens a target for a command that works with `disks`: none of them is touched for it. While a server does not
-/// answer, `progress` shows it, and `cancel` ends the wait.
-pub fn open(text: &str, disks: &[PathBuf], progress: &Arc<Progress>, cancel: &Cancel) -> Result<Target, Failure> {
+/// Opens a target for an operator who works with `disks`: none of them is touched for it. While a server does not
+/// answer, the operator is told, and can end the wait.
+pub fn open_for(operator: &dyn Operator, text: &str, disks: &[PathBuf]) -> Result<Target, Failure> {
+    open_with(text, disks, &operator.credentials(), operator.reporter(), operator.cancel())
+}
+
+/// The same for a command that decides nothing: passwords come from where a command line finds them.
+pub fn open<R: Reporter + 'static>(
+    text: &str,
+    disks: &[PathBuf],
+    progress: &Arc<R>,
+    cancel: &Cancel,
+) -> Result<Target, Failure> {
+    let reporter: Arc<dyn Reporter> = progress.clone();
+    open_with(text, disks, &Credentials::Sought, reporter, cancel)
+}
+
+fn open_with(
+    text: &str,
+    disks: &[PathBuf],
+    credentials: &Credentials,
+    reporter: Arc<dyn Reporter>,
+    cancel: &Cancel,
+) -> Result<Target, Failure> {
     let address = address::parse(text).map_err(|error| usage(text, &error))?;
     match address {
         Address::Directory(path) => open_directory(text, &path),
         Address::Usb { label, path } => usb::open(text, &label, &path, disks),
-        Address::Nfs(address) => open_nfs(text, &address, watch(progress, cancel)),
-        Address::Smb(address) => open_smb(address, progress, watch(progress, cancel)),
-        Address::S3(address) => open_s3(address, watch(progress, cancel)),
+        Address::Nfs(address) => open_nfs(text, &address, watch(reporter, cancel)),
+        Address::Smb(address) => open_smb(address, credentials, reporter, cancel),
+        Address::S3(address) => open_s3(address, credentials, watch(reporter, cancel)),
     }
 }
 
@@ -67,22 +88,27 @@ fn open_nfs(text: &str, address: &NfsAddress, watch: Watch) -> Result<Target, Fa
     Ok(Target::of(store, None))
 }
 
-fn open_smb(address: SmbAddress, progress: &Progress, watch: Watch) -> Result<Target, Failure> {
+fn open_smb(
+    address: SmbAddress,
+    credentials: &Credentials,
+    reporter: Arc<dyn Reporter>,
+    cancel: &Cancel,
+) -> Result<Target, Failure> {
     let server = host_and_port(&address.host, None);
     let password = match &address.user {
-        Some(user) => Some(secret::password(user, &server)?),
+        Some(user) => Some(secret::password(user, &server, credentials)?),
         None => {
-            progress.notify(Event::Warning { text: t!("progress.guest", target = address).into_owned() });
+            reporter.notify(Event::Warning { text: t!("progress.guest", target = address).into_owned() });
             None
         }
     };
-    let store = SmbStore::open(address, password, Patience::default(), watch);
+    let store = SmbStore::open(address, password, Patience::default(), watch(reporter, cancel));
     let store = store.map_err(|error| Failure::from_store(&error))?;
     Ok(Target::of(store, None))
 }
 
-fn open_s3(mut address: S3Address, watch: Watch) -> Result<Target, Failure> {
-    let keys = secret::keys()?;
+fn open_s3(mut address: S3Address, credentials: &Credentials, watch: Watch) -> Result<Target, Failure> {
+    let keys = secret::keys(credentials)?;
     let region = || ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| std::env::var(name).ok());
     address.region = address.region.or_else(region);
     let store = S3Store::open(address, &keys, Patience::default(), watch);
@@ -91,10 +117,10 @@ fn open_s3(mut address: S3Address, watch: Watch) -> Result<Target, Failure> {
 }
 
 /// Lets a target tell how it is, and lets the operator end its waits.
-fn watch(progress: &Arc<Progress>, cancel: &Cancel) -> Watch {
-    let (progress, cancel) = (progress.clone(), cancel.clone());
+fn watch(reporter: Arc<dyn Reporter>, cancel: &Cancel) -> Watch {
+    let cancel = cancel.clone();
     Watch {
-        report: Arc::new(move |contact| progress.contact(&contact)),
+        report: Arc::new(move |contact| reporter.contact(&contact)),
         is_cancelled: Arc::new(move || cancel.is_cancelled()),
     }
 }

@@ -12,6 +12,7 @@ mod bitmap;
 mod boot_sector;
 mod bytes;
 mod file_record;
+mod files;
 mod hibernation;
 mod index;
 mod log_file;
@@ -23,6 +24,7 @@ mod volume_information;
 
 use block::{Extents, InRegion, ReadAt, RegionExtent};
 
+use crate::files::Cache;
 use crate::{Error, FileSystem, Note, NoteCode, UsedBytes};
 use attribute::Kind;
 use boot_sector::BootSector;
@@ -54,6 +56,11 @@ pub fn has_file(region: &dyn ReadAt, directory: &str, file: &str) -> Result<bool
     let root = volume.record(system_file::ROOT)?;
     let Some(reference) = index::find_file(&volume, &root, directory)? else { return Ok(false) };
     Ok(index::find_file(&volume, &volume.file(reference)?, file)?.is_some())
+}
+
+/// Opens the files, as they are on the disk.
+pub fn open_files(device: Cache<'_>) -> Result<files::Tree<'_>, Error> {
+    files::Tree::open(device)
 }
 
 /// The used bytes of the volume.

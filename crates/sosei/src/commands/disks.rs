@@ -19,32 +19,36 @@ use crate::output::{bytes, document, line, table};
 pub fn run(paths: &[PathBuf], general: General) -> Result<u8, Failure> {
     let attached =
         if paths.is_empty() { device::attached() } else { paths.iter().map(|path| device::identify(path)).collect() };
-    let mut opened = Vec::new();
-    for disk in &attached {
-        match SourceDisk::look(&disk.path).map_err(Failure::from) {
-            // One of all that are attached may be gone or unreadable; one that was named must be there.
-            Err(failure) if !paths.is_empty() => return Err(failure),
-            outcome => opened.push(outcome),
+    let looked = look(&attached, paths.is_empty())?;
+    let mut documents = Vec::new();
+    for (disk, looked) in attached.iter().zip(looked) {
+        match (looked, general.json) {
+            (Err(problem), true) => documents.push(json!({ "path": disk.path, "error": problem })),
+            (Err(problem), false) => line(format!("{}: {problem}", disk.path.display())),
+            (Ok(looked), true) => documents.push(looked.document(disk)),
+            (Ok(looked), false) => looked.print(disk),
         }
     }
-    let documents = show(&attached, &opened, paths.is_empty(), general)?;
     if general.json {
         document(&json!({ "disks": documents }));
     }
     Ok(DONE)
 }
 
-/// Looks at all disks together, as volume groups and arrays reach over several, and prints each, or why it can't be
-/// looked at.
-fn show(
-    attached: &[Attached],
-    opened: &[Result<SourceDisk, Failure>],
-    go_on: bool,
-    general: General,
-) -> Result<Vec<Value>, Failure> {
+/// Looks at all disks together, as volume groups and arrays reach over several. Of each, what was found, or why it
+/// can't be looked at; where `go_on` is not set, the first that can't ends it.
+pub fn look(attached: &[Attached], go_on: bool) -> Result<Vec<Result<Looked, String>>, Failure> {
+    let mut opened = Vec::new();
+    for disk in attached {
+        match SourceDisk::look(&disk.path).map_err(Failure::from) {
+            // One of all that are attached may be gone or unreadable; one that was named must be there.
+            Err(failure) if !go_on => return Err(failure),
+            outcome => opened.push(outcome),
+        }
+    }
     let mut problems: Vec<Option<String>> = Vec::new();
     let (mut sources, mut layouts) = (Vec::new(), Vec::new());
-    for (disk, opened) in attached.iter().zip(opened) {
+    for (disk, opened) in attached.iter().zip(&opened) {
         let source = opened.as_ref().map_err(|failure| failure.message.clone()).map(|opened| {
             let name = names_of(std::slice::from_ref(&disk.path)).remove(0);
             Source { name, identity: identity_of(disk), disk: opened }
@@ -66,23 +70,19 @@ fn show(
     }
     let surveys = survey_disks(&sources, &layouts, &mut |_| Ok(()))?;
     let mut looked = layouts.into_iter().zip(surveys).map(|(layout, surveys)| Looked { layout, surveys });
-    let mut documents = Vec::new();
-    for (disk, problem) in attached.iter().zip(problems) {
-        match (problem, general.json) {
-            (Some(problem), true) => documents.push(json!({ "path": disk.path, "error": problem })),
-            (Some(problem), false) => line(format!("{}: {problem}", disk.path.display())),
-            (None, json) => {
-                let looked = looked.next().into_iter();
-                looked.for_each(|looked| if json { documents.push(looked.document(disk)) } else { looked.print(disk) });
-            }
-        }
-    }
-    Ok(documents)
+    let outcome = |problem| match problem {
+        Some(problem) => Some(Err(problem)),
+        None => looked.next().map(Ok),
+    };
+    Ok(problems.into_iter().filter_map(outcome).collect())
 }
 
-struct Looked {
-    layout: Layout,
-    surveys: Vec<Survey>,
+/// What was found on a disk.
+pub struct Looked {
+    /// Its tables and regions.
+    pub layout: Layout,
+    /// What is in each region.
+    pub surveys: Vec<Survey>,
 }
 
 impl Looked {
@@ -148,7 +148,8 @@ impl Looked {
     }
 }
 
-fn coverage(size: u64, coverage: &Coverage) -> String {
+/// How a region of `size` bytes would be saved, and why.
+pub fn coverage(size: u64, coverage: &Coverage) -> String {
     match coverage {
         Coverage::Used(extents) => t!("coverage.used", size = bytes(extents.total_bytes())).into_owned(),
         Coverage::Whole(reason) => {

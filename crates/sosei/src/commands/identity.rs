@@ -29,7 +29,8 @@ pub fn run(command: &IdentityCommand, general: General) -> Result<u8, Failure> {
     }
 }
 
-fn look(paths: &[PathBuf]) -> Result<IdentityFile, Failure> {
+/// The identities of the disks that are named, or of all.
+pub fn look(paths: &[PathBuf]) -> Result<IdentityFile, Failure> {
     let attached = device::attached();
     // What can't be opened among all that are attached (an empty drive) has no identity to report.
     let named: Vec<PathBuf> = if paths.is_empty() {
@@ -83,7 +84,7 @@ fn report(paths: &[PathBuf], general: General) -> Result<u8, Failure> {
 
 /// The report in the sections and words of `dumpcfg`, which operators of Windows clusters keep on paper. They are
 /// the same in every language.
-fn report_lines(file: &IdentityFile) -> Vec<String> {
+pub fn report_lines(file: &IdentityFile) -> Vec<String> {
     let mut lines = vec!["[System Information]".to_owned(), String::new()];
     let machine = &file.machine;
     lines.push(format!("Computer Name: {}", machine.host_name.as_deref().unwrap_or_default()));

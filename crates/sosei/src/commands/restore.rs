@@ -8,25 +8,43 @@ use layout::{Change, Grow, NewIds};
 use rust_i18n::t;
 use serde_json::json;
 use session::{
-    Assignment, Cancel, Destination, Event, Observer, RegionChoice, RestorePlan, RestoreReport, RestoreRequest, Scope,
-    VerifyRequest, open_repository, plan_restore, read_manifest, restore, verify,
+    Assignment, Destination, Event, RegionChoice, RestorePlan, RestoreReport, RestoreRequest, Scope, VerifyRequest,
+    open_repository, plan_restore, read_manifest, restore, verify,
 };
 
+use super::console::Console;
 use super::describe;
 use crate::arguments::{General, IdentityChoice, Restore};
 use crate::disks::{assign, disks_of, open_destination, paths_of};
 use crate::failure::{DONE, Failure, UNREADABLE, chain};
+use crate::operator::Operator;
 use crate::output::{bytes, document, error_line, line, table, timing};
-use crate::progress::Progress;
 use crate::target::Target;
-use crate::{confirm, safety, signals, target};
+use crate::{safety, target};
 
 /// Overwrites the disks that are named.
 pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
-    // Nothing is written before the question is answered: until then a signal may simply end the program.
-    let cancel = Cancel::new();
-    let progress = Progress::new(general);
-    let target = target::open(&arguments.target, &paths_of(&arguments.disks), &progress, &cancel)?;
+    let console = Console::new(general, arguments.yes);
+    let restored = carry_out(arguments, &console)?;
+    if general.json {
+        document(&restored.document());
+    } else {
+        restored.lines().iter().for_each(line);
+    }
+    Ok(restored.status())
+}
+
+/// What was restored.
+pub struct Restored {
+    plan: RestorePlan,
+    report: RestoreReport,
+    milliseconds: u64,
+}
+
+/// Overwrites disks for an operator.
+pub fn carry_out(arguments: &Restore, operator: &dyn Operator) -> Result<Restored, Failure> {
+    let (progress, cancel) = (operator.reporter(), operator.cancel());
+    let target = target::open_for(operator, &arguments.target, &paths_of(&arguments.disks))?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, &arguments.image)?;
     let assigned = assign(&disks_of(&manifest), &arguments.disks)?;
@@ -47,31 +65,28 @@ pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
         })
         .collect();
     let request = request(arguments, &assigned)?;
-    let plan = plan_restore(&*target.store, manifest, &assignments, request, &*progress, &cancel);
+    let plan = plan_restore(&*target.store, manifest, &assignments, request, &*progress, cancel);
     progress.finish();
     let mut plan = plan?;
     let paths: Vec<PathBuf> = assigned.iter().map(|(_, path)| path.clone()).collect();
     let placements = plan.disks.iter().filter_map(|disk| disk.placement.as_ref());
     let identities: Vec<_> = placements.flat_map(|placement| placement.identities.clone()).collect();
     safety::refuse_collision(&identities, &paths, &attached, &arguments.confirm)?;
-    if !general.json || confirm::is_asked(arguments.yes) {
-        print_plan(&plan, &assigned);
-    }
-    if plan.request.scope.is_none() && !plan.mirrors.is_empty() && confirm::is_asked(arguments.yes) {
-        plan.request.scope = ask_scope();
+    operator.see_restore(&plan, &assigned);
+    if plan.request.scope.is_none() && !plan.mirrors.is_empty() {
+        plan.request.scope = operator.scope(&plan);
     }
     plan.check_scope(&*target.store)?;
-    confirm::overwriting(arguments.yes, &t!("restore.ask"), assigned.iter().map(|(_, path)| path.as_path()))?;
-    signals::cancel_on_signals(&cancel);
+    operator.agree_to_overwrite(&paths)?;
 
     let clock = Instant::now();
     let threads = super::processors().saturating_mul(2);
     if arguments.verify_first {
-        verify_first(&target, arguments, &progress, &cancel)?;
+        verify_first(&target, arguments, operator)?;
     }
-    let restored = restore(&*target.store, &plan, &assignments, threads, &*progress, &cancel);
+    let restored = restore(&*target.store, &plan, &assignments, threads, &*progress, cancel);
     progress.finish();
-    let restored = restored.map_err(Failure::of_restore)?;
+    let report = restored.map_err(Failure::of_restore)?;
     let milliseconds = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
     for (disk, (_, path)) in disks.iter().zip(&assigned) {
         // The disk is whole; only the kernel's view of it is old until the next boot.
@@ -80,14 +95,15 @@ pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
             progress.notify(Event::Warning { text });
         }
     }
-    Ok(report(&plan, &restored, milliseconds, general))
+    Ok(Restored { plan, report, milliseconds })
 }
 
 /// Reads every chunk that the image needs before a disk is cleared: a damaged one would be found only when the
 /// old contents of the disk are gone.
-fn verify_first(target: &Target, arguments: &Restore, progress: &Progress, cancel: &Cancel) -> Result<(), Failure> {
+fn verify_first(target: &Target, arguments: &Restore, operator: &dyn Operator) -> Result<(), Failure> {
+    let (progress, cancel) = (operator.reporter(), operator.cancel());
     let request = VerifyRequest { image: Some(arguments.image.clone()), quick: false };
-    let verification = verify(&*target.store, &request, super::processors(), progress, cancel);
+    let verification = verify(&*target.store, &request, super::processors(), &*progress, cancel);
     progress.finish();
     let verification = verification?;
     if verification.is_good() {
@@ -145,7 +161,8 @@ fn region_choice(text: &str, assigned: &[(String, PathBuf)]) -> Result<RegionCho
     Ok(RegionChoice { source, destination: Some(region.to_owned()) })
 }
 
-fn print_plan(plan: &RestorePlan, assigned: &[(String, PathBuf)]) {
+/// Prints what will be overwritten.
+pub fn print_plan(plan: &RestorePlan, assigned: &[(String, PathBuf)]) {
     error_line(t!("restore.plan", image = plan.manifest.image, time = plan.manifest.finished));
     for (planned, (_, path)) in plan.disks.iter().zip(assigned) {
         let destination = device::identify(path);
@@ -189,21 +206,16 @@ fn print_plan(plan: &RestorePlan, assigned: &[(String, PathBuf)]) {
     }
 }
 
-/// Asks whether another node has newer data. There is no default: `None` for every other answer.
-fn ask_scope() -> Option<Scope> {
-    error_line(t!("restore.scope"));
-    match confirm::ask(&t!("restore.ask_scope")).as_deref() {
-        Some("one-node") => Some(Scope::OneNode),
-        Some("all-nodes") => Some(Scope::AllNodes),
-        _ => None,
+impl Restored {
+    /// The exit status.
+    pub fn status(&self) -> u8 {
+        if unreadable_regions(&self.plan).is_empty() { DONE } else { UNREADABLE }
     }
-}
 
-/// Tells what was done; returns the exit status.
-fn report(plan: &RestorePlan, restored: &RestoreReport, milliseconds: u64, general: General) -> u8 {
-    let unreadable = unreadable_regions(plan);
-    let status = if unreadable.is_empty() { DONE } else { UNREADABLE };
-    if general.json {
+    /// What was done, for programs.
+    fn document(&self) -> serde_json::Value {
+        let (plan, restored, milliseconds) = (&self.plan, &self.report, self.milliseconds);
+        let unreadable = unreadable_regions(plan);
         let disks: Vec<_> =
             plan.disks.iter().map(|disk| json!({ "disk": disk.disk, "destination": disk.destination })).collect();
         let unreadable: Vec<_> =
@@ -221,45 +233,51 @@ fn report(plan: &RestorePlan, restored: &RestoreReport, milliseconds: u64, gener
                 document
             })
             .collect();
-        document(&json!({
+        json!({
             "image": plan.manifest.image, "disks": disks, "written_bytes": restored.written_bytes,
             "read_back_bytes": restored.read_back_bytes, "unreadable": unreadable, "renamed": renamed,
             "kept_uuids": kept, "mirrors": mirrors, "scope": plan.request.scope, "milliseconds": milliseconds,
-        }));
-        return status;
+        })
     }
-    let size = bytes(restored.written_bytes);
-    let time = timing(restored.written_bytes, milliseconds);
-    line(t!("restore.done", image = plan.manifest.image, size = size, time = time));
-    if plan.request.read_back {
-        line(t!("restore.read_back", size = bytes(restored.read_back_bytes)));
-    } else {
-        line(t!("restore.not_read_back"));
-    }
-    for half in &plan.mirrors {
-        let marked = plan.request.scope == Some(Scope::OneNode);
-        let (region, size) = (half.place(), bytes(half.metadata.data_bytes));
-        line(if marked {
-            t!("mirror.marked", region = region, size = size)
+
+    /// What was done, for people.
+    pub fn lines(&self) -> Vec<String> {
+        let (plan, restored, milliseconds) = (&self.plan, &self.report, self.milliseconds);
+        let mut lines = Vec::new();
+        let mut line = |text: std::borrow::Cow<'_, str>| lines.push(text.into_owned());
+        let size = bytes(restored.written_bytes);
+        let time = timing(restored.written_bytes, milliseconds);
+        line(t!("restore.done", image = plan.manifest.image, size = size, time = time));
+        if plan.request.read_back {
+            line(t!("restore.read_back", size = bytes(restored.read_back_bytes)));
         } else {
-            t!("mirror.all_nodes", region = region)
-        });
-    }
-    if plan.mirrors.is_empty() && plan.request.scope == Some(Scope::OneNode) {
-        line(t!("restore.nothing_marked"));
-    }
-    if plan.request.new_ids.is_some() {
-        let none = renamed(plan).next().is_none();
-        line(if none { t!("restore.nothing_renamed") } else { t!("restore.renamed") });
-        renamed(plan).for_each(|change| line(format!("  ~ {}", describe::change(change))));
-        for (region, kind, uuid) in kept_uuids(plan) {
-            line(t!("restore.kept_uuid", region = region, kind = kind, uuid = uuid));
+            line(t!("restore.not_read_back"));
         }
+        for half in &plan.mirrors {
+            let marked = plan.request.scope == Some(Scope::OneNode);
+            let (region, size) = (half.place(), bytes(half.metadata.data_bytes));
+            line(if marked {
+                t!("mirror.marked", region = region, size = size)
+            } else {
+                t!("mirror.all_nodes", region = region)
+            });
+        }
+        if plan.mirrors.is_empty() && plan.request.scope == Some(Scope::OneNode) {
+            line(t!("restore.nothing_marked"));
+        }
+        if plan.request.new_ids.is_some() {
+            let none = renamed(plan).next().is_none();
+            line(if none { t!("restore.nothing_renamed") } else { t!("restore.renamed") });
+            renamed(plan).for_each(|change| line(format!("  ~ {}", describe::change(change)).into()));
+            for (region, kind, uuid) in kept_uuids(plan) {
+                line(t!("restore.kept_uuid", region = region, kind = kind, uuid = uuid));
+            }
+        }
+        for (region, lost) in unreadable_regions(plan) {
+            line(t!("restore.unreadable", region = region, size = bytes(lost)));
+        }
+        lines
     }
-    for (region, lost) in unreadable {
-        line(t!("restore.unreadable", region = region, size = bytes(lost)));
-    }
-    status
 }
 
 /// What got another name.

@@ -7,23 +7,36 @@ use rust_i18n::t;
 use serde_json::json;
 use session::{Cancel, SavePlan, SaveRequest, SaveSettings, Source, plan_save, save};
 
+use super::console::Console;
 use super::describe;
 use crate::arguments::{General, Save};
 use crate::disks::{identity_of, names_of, open_source, refuse_twice};
 use crate::failure::{DONE, Failure, UNREADABLE};
+use crate::operator::Operator;
 use crate::output::{bytes, document, error_line, line, table, timing};
-use crate::progress::Progress;
-use crate::{machine, safety, signals, target};
+use crate::{machine, safety, target};
 
 /// Two readers keep a disk busy; more only make a hard disk seek.
 const READERS: usize = 2;
 
 /// Saves the disks that are named.
 pub fn run(arguments: &Save, general: General) -> Result<u8, Failure> {
-    let cancel = Cancel::new();
-    signals::cancel_on_signals(&cancel);
-    let progress = Progress::new(general);
-    let target = target::open(&arguments.target, &arguments.disks, &progress, &cancel)?;
+    let console = Console::new(general, false);
+    console.cancel_on_signals();
+    let manifest = carry_out(arguments, &console)?;
+    report(&manifest, general, console.cancel());
+    Ok(status(&manifest))
+}
+
+/// The exit status of a save.
+pub fn status(manifest: &Manifest) -> u8 {
+    if manifest.totals.unreadable_bytes > 0 { UNREADABLE } else { DONE }
+}
+
+/// Saves disks for an operator.
+pub fn carry_out(arguments: &Save, operator: &dyn Operator) -> Result<Manifest, Failure> {
+    let (progress, cancel) = (operator.reporter(), operator.cancel());
+    let target = target::open_for(operator, &arguments.target, &arguments.disks)?;
     refuse_twice(arguments.disks.iter())?;
     for disk in &arguments.disks {
         safety::refuse_repository_disk(&target, disk)?;
@@ -41,17 +54,13 @@ pub fn run(arguments: &Save, general: General) -> Result<u8, Failure> {
         set: arguments.set.as_ref().map(ToString::to_string),
         note: arguments.note.clone(),
     };
-    let plan = plan_save(&*target.store, &sources, request, &*progress, &cancel);
+    let plan = plan_save(&*target.store, &sources, request, &*progress, cancel);
     progress.finish();
     let plan = plan?;
-    if !general.json {
-        print_plan(&plan);
-    }
-    let saved = save(&*target.store, &sources, &plan, &settings(arguments)?, &*progress, &cancel);
+    operator.agree_to_save(&plan)?;
+    let saved = save(&*target.store, &sources, &plan, &settings(arguments)?, &*progress, cancel);
     progress.finish();
-    let manifest = saved.map_err(Failure::of_save)?;
-    report(&manifest, general, &cancel);
-    Ok(if manifest.totals.unreadable_bytes > 0 { UNREADABLE } else { DONE })
+    saved.map_err(Failure::of_save)
 }
 
 fn identify(path: &Path) -> device::Attached {
@@ -72,7 +81,8 @@ fn settings(arguments: &Save) -> Result<SaveSettings, Failure> {
     })
 }
 
-fn print_plan(plan: &SavePlan) {
+/// Prints what will be saved.
+pub fn print_plan(plan: &SavePlan) {
     for disk in &plan.disks {
         error_line(describe::disk(&disk.name, &disk.layout, &[]));
         for finding in &disk.layout.findings {
@@ -106,7 +116,8 @@ fn print_plan(plan: &SavePlan) {
     error_line(t!("save.plan", size = bytes(plan.total_bytes()), image = plan.request.image));
 }
 
-fn coverage(planned: &session::PlannedRegion) -> String {
+/// How a region will be saved, and why.
+pub fn coverage(planned: &session::PlannedRegion) -> String {
     let size = bytes(planned.extents.total_bytes());
     match &planned.survey.coverage {
         _ if !planned.is_saved => t!("coverage.left_out").into_owned(),
@@ -124,16 +135,24 @@ fn report(manifest: &Manifest, general: General, cancel: &Cancel) {
         document(&json!({ "image": manifest.image, "totals": totals, "cancelled": cancel.is_cancelled() }));
         return;
     }
+    report_lines(manifest).iter().for_each(line);
+}
+
+/// What was saved.
+pub fn report_lines(manifest: &Manifest) -> Vec<String> {
+    let totals = &manifest.totals;
     let time = timing(totals.saved_bytes, totals.milliseconds);
-    line(t!("save.done", image = manifest.image, size = bytes(totals.saved_bytes), time = time));
-    line(t!(
+    let done = t!("save.done", image = manifest.image, size = bytes(totals.saved_bytes), time = time);
+    let stored = t!(
         "save.stored",
         new = bytes(totals.new_bytes),
         stored = bytes(totals.stored_bytes),
         known = bytes(totals.known_bytes),
         zero = bytes(totals.zero_bytes)
-    ));
+    );
+    let mut lines = vec![done.into_owned(), stored.into_owned()];
     if totals.unreadable_bytes > 0 {
-        line(t!("save.unreadable", size = bytes(totals.unreadable_bytes)));
+        lines.push(t!("save.unreadable", size = bytes(totals.unreadable_bytes)).into_owned());
     }
+    lines
 }

@@ -7,6 +7,7 @@ use session::{Cancel, SetImage, SetProblem, SetReport, read_set};
 use super::describe;
 use crate::arguments::{General, SetCommand};
 use crate::failure::{DONE, FAILED, Failure};
+use crate::operator::Reporter;
 use crate::output::{document, line};
 use crate::progress::Progress;
 use crate::{signals, target};

@@ -3,35 +3,54 @@
 use image::ImageName;
 use rust_i18n::t;
 use serde_json::json;
-use session::{Cancel, Verification, VerifyRequest, verify};
+use session::{Verification, VerifyRequest, verify};
 
+use super::console::Console;
 use crate::arguments::General;
 use crate::failure::{DAMAGED, DONE, Failure};
+use crate::operator::Operator;
 use crate::output::{bytes, document, line};
-use crate::progress::Progress;
-use crate::{signals, target};
+use crate::target;
 
 /// Checks a repository or an image.
 pub fn run(target: &str, image: Option<ImageName>, quick: bool, general: General) -> Result<u8, Failure> {
-    let cancel = Cancel::new();
-    signals::cancel_on_signals(&cancel);
-    let progress = Progress::new(general);
-    let target = target::open(target, &[], &progress, &cancel)?;
-    let request = VerifyRequest { image, quick };
-    let verification = verify(&*target.store, &request, super::processors(), &*progress, &cancel);
-    progress.finish();
-    let verification = verification?;
+    let console = Console::new(general, false);
+    console.cancel_on_signals();
+    let verification = carry_out(target, image, quick, &console)?;
     if general.json {
         document(&json!({ "good": verification.is_good(), "verification": verification }));
     } else {
-        print(&verification, quick);
+        lines(&verification, quick).iter().for_each(line);
     }
-    Ok(if verification.is_good() { DONE } else { DAMAGED })
+    Ok(status(&verification))
 }
 
-fn print(verification: &Verification, quick: bool) {
+/// The exit status of a check.
+pub fn status(verification: &Verification) -> u8 {
+    if verification.is_good() { DONE } else { DAMAGED }
+}
+
+/// Checks for an operator.
+pub fn carry_out(
+    target: &str,
+    image: Option<ImageName>,
+    quick: bool,
+    operator: &dyn Operator,
+) -> Result<Verification, Failure> {
+    let progress = operator.reporter();
+    let target = target::open_for(operator, target, &[])?;
+    let request = VerifyRequest { image, quick };
+    let verification = verify(&*target.store, &request, super::processors(), &*progress, operator.cancel());
+    progress.finish();
+    Ok(verification?)
+}
+
+/// What was found.
+pub fn lines(verification: &Verification, quick: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = |text: std::borrow::Cow<'_, str>| lines.push(text.into_owned());
     for pack in &verification.damaged_packs {
-        line(format!("! {}: {}", pack.path, pack.reason));
+        line(format!("! {}: {}", pack.path, pack.reason).into());
     }
     for image in &verification.images {
         if let Some(damage) = &image.damage {
@@ -62,4 +81,5 @@ fn print(verification: &Verification, quick: bool) {
     if !verification.is_good() {
         line(t!("next.damaged"));
     }
+    lines
 }

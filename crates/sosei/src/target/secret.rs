@@ -8,6 +8,7 @@ use rust_i18n::t;
 
 use super::prompt;
 use crate::failure::Failure;
+use crate::operator::Credentials;
 
 const PASSWORD: &str = "SOSEI_PASSWORD";
 const PASSWORD_FILE: &str = "SOSEI_PASSWORD_FILE";
@@ -22,7 +23,10 @@ const LENGTH_LIMIT: u64 = 4096;
 const KEYS_LIMIT: u64 = 1 << 20;
 
 /// The password of `user` on `server`: of a file the first line; typed, where there is a terminal.
-pub fn password(user: &str, server: &str) -> Result<Secret, Failure> {
+pub fn password(user: &str, server: &str, credentials: &Credentials) -> Result<Secret, Failure> {
+    if let Credentials::Given { password: Some(password), .. } = credentials {
+        return Ok(password.clone());
+    }
     if let Ok(password) = std::env::var(PASSWORD) {
         return Ok(Secret::new(password));
     }
@@ -30,13 +34,19 @@ pub fn password(user: &str, server: &str) -> Result<Secret, Failure> {
         let text = read(Path::new(&path), LENGTH_LIMIT)?;
         return Ok(Secret::new(text.lines().next().unwrap_or_default().to_owned()));
     }
-    let typed = prompt::secret(&t!("target.password", user = user, server = server));
     let missing = || Failure::usage("password-missing", &t!("failure.password_missing", user = user, server = server));
+    if matches!(credentials, Credentials::Given { .. }) {
+        return Err(missing());
+    }
+    let typed = prompt::secret(&t!("target.password", user = user, server = server));
     typed?.map(Secret::new).ok_or_else(missing)
 }
 
 /// The keys of object storage, where the tools of Amazon look for them too.
-pub fn keys() -> Result<S3Keys, Failure> {
+pub fn keys(credentials: &Credentials) -> Result<S3Keys, Failure> {
+    if let Credentials::Given { keys: Some(keys), .. } = credentials {
+        return Ok(keys.clone());
+    }
     if let (Ok(id), Ok(key)) = (std::env::var(KEY_ID), std::env::var(KEY)) {
         let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty()).map(Secret::new);
         return Ok(S3Keys { id, secret: Secret::new(key), token });

@@ -1,0 +1,83 @@
+//! Somebody at a command line.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rust_i18n::t;
+use session::{Cancel, RestorePlan, SavePlan, Scope};
+
+use super::{restore, save};
+use crate::arguments::General;
+use crate::failure::Failure;
+use crate::operator::{Credentials, Operator, Reporter};
+use crate::output::error_line;
+use crate::progress::Progress;
+use crate::{confirm, signals};
+
+/// An operator at a command line, or a script that has said --yes.
+pub struct Console {
+    general: General,
+    yes: bool,
+    progress: Arc<Progress>,
+    cancel: Cancel,
+}
+
+impl Console {
+    /// Somebody who called the program like this.
+    pub fn new(general: General, yes: bool) -> Self {
+        Self { general, yes, progress: Progress::new(general), cancel: Cancel::new() }
+    }
+
+    /// Signals stop the work in order from now on.
+    pub fn cancel_on_signals(&self) {
+        signals::cancel_on_signals(&self.cancel);
+    }
+}
+
+impl Operator for Console {
+    fn reporter(&self) -> Arc<dyn Reporter> {
+        self.progress.clone()
+    }
+
+    fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    fn credentials(&self) -> Credentials {
+        Credentials::Sought
+    }
+
+    /// A save harms nothing: it is shown and begins.
+    fn agree_to_save(&self, plan: &SavePlan) -> Result<(), Failure> {
+        if !self.general.json {
+            save::print_plan(plan);
+        }
+        Ok(())
+    }
+
+    fn see_restore(&self, plan: &RestorePlan, assigned: &[(String, PathBuf)]) {
+        if !self.general.json || confirm::is_asked(self.yes) {
+            restore::print_plan(plan, assigned);
+        }
+    }
+
+    /// There is no default: `None` for every other answer.
+    fn scope(&self, _: &RestorePlan) -> Option<Scope> {
+        if !confirm::is_asked(self.yes) {
+            return None;
+        }
+        error_line(t!("restore.scope"));
+        match confirm::ask(&t!("restore.ask_scope")).as_deref() {
+            Some("one-node") => Some(Scope::OneNode),
+            Some("all-nodes") => Some(Scope::AllNodes),
+            _ => None,
+        }
+    }
+
+    fn agree_to_overwrite(&self, disks: &[PathBuf]) -> Result<(), Failure> {
+        confirm::overwriting(self.yes, &t!("restore.ask"), disks.iter().map(PathBuf::as_path).map(Path::new))?;
+        // Nothing is written before the question is answered: until then a signal may simply end the program.
+        self.cancel_on_signals();
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! Who is shown what will be done, decides, and is told how it goes: somebody at a command line, or at the screens.
+//!
+//! The commands do their work for an [`Operator`], so that what is looked at, refused and asked is the same
+//! wherever somebody sits.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use repository::{Contact, S3Keys, Secret};
+use session::{Cancel, Observer, RestorePlan, SavePlan, Scope};
+
+use crate::failure::Failure;
+
+/// Is told what happens while something is done.
+pub trait Reporter: Observer + Send + Sync {
+    /// How the way to the target is.
+    fn contact(&self, contact: &Contact);
+
+    /// A part of the work is over, well or not.
+    fn finish(&self) {}
+}
+
+/// Passwords and keys of a target.
+#[derive(Clone, Debug, Default)]
+pub enum Credentials {
+    /// From the environment, from files, or asked for at the terminal.
+    #[default]
+    Sought,
+    /// Given by the operator, the rest from the environment; never asked for.
+    Given {
+        /// The password of a share.
+        password: Option<Secret>,
+        /// Keys of object storage.
+        keys: Option<S3Keys>,
+    },
+}
+
+/// Somebody who decides.
+pub trait Operator {
+    /// Is told what happens.
+    fn reporter(&self) -> Arc<dyn Reporter>;
+
+    /// The wish to stop.
+    fn cancel(&self) -> &Cancel;
+
+    /// What opens the target.
+    fn credentials(&self) -> Credentials;
+
+    /// Sees what will be saved.
+    ///
+    /// # Errors
+    /// Where it is not wanted.
+    fn agree_to_save(&self, plan: &SavePlan) -> Result<(), Failure>;
+
+    /// Sees what will be overwritten, before anything is asked.
+    fn see_restore(&self, plan: &RestorePlan, assigned: &[(String, PathBuf)]);
+
+    /// Says whether another node has newer data; `None` where nothing was said.
+    fn scope(&self, plan: &RestorePlan) -> Option<Scope>;
+
+    /// Confirms that these disks are overwritten.
+    ///
+    /// # Errors
+    /// Where it is not confirmed.
+    fn agree_to_overwrite(&self, disks: &[PathBuf]) -> Result<(), Failure>;
+}
