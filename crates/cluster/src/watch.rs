@@ -5,6 +5,7 @@
 //! and the end of the disk, at all partitions without a file system that are small, and in others at the places of
 //! superblocks, message slots, leases, heartbeats and mount protection.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use block::{AlignedBuffer, DiskExtent, Extents, InDisk, ReadAt, Window};
 use layout::{Layout, RegionKind};
 
 use crate::on_disk::{held_places, is_reservation_conflict};
-use crate::sharing::Evidence;
+use crate::sharing::{Evidence, Finding};
 
 /// Time between the two looks: four times the three seconds after which most nodes tell that they live.
 pub const INTERVAL: Duration = Duration::from_secs(12);
@@ -92,30 +93,35 @@ fn reason(error: &io::Error) -> String {
     if is_reservation_conflict(error) { "reservation conflict".to_owned() } else { error.kind().to_string() }
 }
 
-/// What differs between two samples of the same places; `None` where nothing does. A disk that came to refuse reading
-/// was changed too.
-pub fn compare(before: &Sample, after: &Sample, layout: &Layout, seconds: u64) -> Option<Evidence> {
-    let same_places = before.spots.len() == after.spots.len();
-    let pairs = before.spots.iter().zip(&after.spots);
-    let changed = pairs.filter(|(one, other)| one != other).map(|((extent, _), (_, after))| {
-        let start = extent.start();
-        let region = layout.regions.iter().find(|region| region.extent.overlaps(extent));
-        let place = match region {
-            Some(region) if region.extent.start() <= start => {
-                format!("{} from byte {}", region.name, start.saturating_sub(region.extent.start()))
-            }
-            _ => format!("byte {start} of the disk"),
-        };
-        match after {
-            Ok(_) => place,
-            Err(reason) => format!("{place} ({reason})"),
-        }
-    });
-    let mut places: Vec<String> = changed.take(TOLD).collect();
-    if !same_places {
-        places.push("another partition table".to_owned());
+/// What differs between two samples of the same places: for each partition, and for the disk as a whole (`None`). A
+/// disk that came to refuse reading was changed too.
+pub fn compare(before: &Sample, after: &Sample, layout: &Layout, seconds: u64) -> Vec<Finding> {
+    let mut changed: BTreeMap<Option<&str>, Vec<String>> = BTreeMap::new();
+    if before.spots.len() != after.spots.len() {
+        changed.entry(None).or_default().push("another partition table".to_owned());
     }
-    (!places.is_empty()).then_some(Evidence::Change { places, seconds })
+    let pairs = before.spots.iter().zip(&after.spots);
+    for ((extent, _), (_, after)) in pairs.filter(|(one, other)| one != other) {
+        let start = extent.start();
+        let partitions = layout.regions.iter().filter(|region| region.kind != RegionKind::Gap);
+        let region = partitions.into_iter().find(|region| region.extent.contains(extent));
+        let place = match region {
+            Some(region) => format!("byte {} of {}", start.saturating_sub(region.extent.start()), region.name),
+            None => format!("byte {start} of the disk"),
+        };
+        let places = changed.entry(region.map(|region| region.name.as_str())).or_default();
+        if places.len() < TOLD {
+            places.push(match after {
+                Ok(_) => place,
+                Err(reason) => format!("{place} ({reason})"),
+            });
+        }
+    }
+    let told = changed.into_iter().map(|(region, places)| Finding {
+        region: region.map(str::to_owned),
+        evidence: Evidence::Change { places, seconds },
+    });
+    told.collect()
 }
 
 #[cfg(test)]
@@ -143,35 +149,36 @@ mod tests {
         (disk, layout)
     }
 
-    fn change(at: u64) -> Option<Evidence> {
+    fn change(at: u64) -> Vec<(Option<String>, String)> {
         let (disk, layout) = disk();
         let places = spots(&disk, &layout);
         let before = sample(&disk, &places);
-        assert_eq!(compare(&before, &sample(&disk, &places), &layout, 12), None);
+        assert_eq!(compare(&before, &sample(&disk, &places), &layout, 12), []);
         disk.write_at(at, &[1]).unwrap();
-        compare(&before, &sample(&disk, &places), &layout, 12)
+        told(compare(&before, &sample(&disk, &places), &layout, 12))
+    }
+
+    fn told(found: Vec<Finding>) -> Vec<(Option<String>, String)> {
+        found.into_iter().map(|finding| (finding.region, finding.evidence.proof())).collect()
     }
 
     #[test]
     fn one_byte_in_a_watched_place_is_a_change() {
         let table = [
-            (0, "byte 0 of the disk"),
-            (600, "gap1 from byte 0"),
-            (SIZE - 1, "gap4 from byte"),
-            (MIB, "p1 from byte 0"),
-            (MIB + 20 * MIB, "p1 from byte 20971520"),
-            (33 * MIB - 1, "p1 from byte 33488896"),
-            (34 * MIB, "p2 from byte 0"),
-            (162 * MIB - 1, "p2 from byte 134152192"),
+            (0, None, "12 s: byte 0 of the disk"),
+            (600, None, "12 s: byte 0 of the disk"),
+            (SIZE - 1, None, "12 s: byte 268369920 of the disk"),
+            (MIB, Some("p1"), "12 s: byte 0 of p1"),
+            (MIB + 20 * MIB, Some("p1"), "12 s: byte 20971520 of p1"),
+            (33 * MIB - 1, Some("p1"), "12 s: byte 33488896 of p1"),
+            (34 * MIB, Some("p2"), "12 s: byte 0 of p2"),
+            (162 * MIB - 1, Some("p2"), "12 s: byte 134152192 of p2"),
         ];
-        for (at, place) in table {
-            let Some(Evidence::Change { places, seconds: 12 }) = change(at) else { panic!("{at}: nothing seen") };
-            assert_eq!(places.len(), 1, "{at}: {places:?}");
-            let place = if at == 600 { "byte 0 of the disk" } else { place };
-            assert!(places[0].starts_with(place), "{at}: {places:?}");
+        for (at, region, proof) in table {
+            assert_eq!(change(at), [(region.map(str::to_owned), proof.to_owned())], "{at}");
         }
         // The middle of what is large is not watched: reading all of a disk twice is no answer.
-        assert_eq!(change(100 * MIB), None);
+        assert_eq!(change(100 * MIB), []);
     }
 
     #[test]
@@ -182,8 +189,8 @@ mod tests {
         let bad = vec![DiskExtent::between(MIB, MIB + 512)];
         let bad = block::FaultyDisk::new(disk, None).with_bad_extents(bad.into_iter().collect());
         let after = sample(&bad, &places);
-        let Some(Evidence::Change { places: told, .. }) = compare(&before, &after, &layout, 12) else { panic!() };
-        assert!(told[0].starts_with("p1 from byte 0 ("), "{told:?}");
-        assert_eq!(compare(&after, &sample(&bad, &places), &layout, 12), None, "a bad sector is none");
+        let told = told(compare(&before, &after, &layout, 12));
+        assert!(told.len() == 1 && told[0].1.starts_with("12 s: byte 0 of p1 ("), "{told:?}");
+        assert_eq!(compare(&after, &sample(&bad, &places), &layout, 12), [], "a bad sector is none");
     }
 }

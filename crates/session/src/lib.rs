@@ -7,6 +7,7 @@
 
 mod compare;
 mod error;
+mod guard;
 mod identity;
 mod index;
 mod load;
@@ -25,16 +26,17 @@ mod view;
 pub use cluster::Scope;
 pub use compare::{Comparison, Difference, compare};
 pub use error::{Error, Refusal, RequestError, Result};
-pub use identity::{IdentityPlan, apply_identity, plan_identity};
+pub use guard::{ClosedGate, Guard, Surroundings, Watched};
+pub use identity::{IdentityPlan, apply_identity, plan_identity, plan_identity_guarded};
 pub use progress::{Cancel, Event, Observer, Phase};
 pub use repository::{Listed, list_images, open_repository, read_manifest};
 pub use restore::{
     Assignment, Destination, Interrupted, MirrorHalf, PlannedDestination, PlannedRestore, RegionChoice, RestorePlan,
-    RestoreReport, RestoreRequest, WritableDisk, plan_restore, restore,
+    RestoreReport, RestoreRequest, WritableDisk, plan_restore, plan_restore_guarded, restore,
 };
 pub use save::{
     Level, PlannedDisk, PlannedRegion, SavePlan, SaveRequest, SaveSettings, Surveying, layer_records, plan_save,
-    read_layout, save, survey_disks,
+    plan_save_guarded, read_layout, save, survey_disks,
 };
 pub use set::{SetImage, SetProblem, SetReport, read_set};
 pub use source::Source;

@@ -31,7 +31,10 @@ use image::{
 
 pub(crate) use encode::clear_unused;
 pub use level::Level;
-pub use plan::{PlannedDisk, PlannedRegion, SavePlan, SaveRequest, Surveying, plan_save, read_layout, survey_disks};
+pub use plan::{
+    PlannedDisk, PlannedRegion, SavePlan, SaveRequest, Surveying, plan_save, plan_save_guarded, read_layout,
+    survey_disks,
+};
 
 use crate::error::{Error, Refusal, Result};
 use crate::index::read_index;
@@ -74,6 +77,7 @@ pub fn save(
     cancel: &Cancel,
 ) -> Result<Manifest> {
     plan.check_sources(sources)?;
+    plan.check_sharing(sources, observer, cancel)?;
     let clock = std::time::Instant::now();
     let started = (settings.now)();
     let (for_repository, for_session) = settings.random.split_at(16);
@@ -179,16 +183,19 @@ fn region_record(name: &str, planned: &PlannedRegion, saved: &write::SavedRegion
             detail: reason.map(|reason| reason.detail.clone()),
             bytes: planned.extents.total_bytes(),
         },
-        notes: planned
-            .survey
-            .notes
-            .iter()
-            .map(|note| NoteRecord { code: code_of(&note.code), detail: note.detail.clone() })
-            .collect(),
+        notes: notes(planned),
         layers: layer_records(&planned.survey),
         map: saved.map.map(Into::into),
         unreadable: saved.unreadable.clone(),
     }
+}
+
+/// What was noticed in a region, and why it is left out where it is shared.
+fn notes(planned: &PlannedRegion) -> Vec<NoteRecord> {
+    let found = planned.survey.notes.iter();
+    let found = found.map(|note| NoteRecord { code: code_of(&note.code), detail: note.detail.clone() });
+    let shared = planned.shared.iter().map(|proof| NoteRecord { code: "shared-disk".into(), detail: proof.clone() });
+    found.chain(shared).collect()
 }
 
 fn file_system_record(file_system: &filesystem::FileSystem) -> FileSystemRecord {
