@@ -133,6 +133,39 @@ fn secure_boot_boots_it_as_a_cd() {
     );
 }
 
+/// A driver disk with a module that the medium lacks, one that is damaged, and one for another kernel.
+fn driver_disk() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let script = r#"
+        mkdir -p "$1/kernel" && cd "$1"
+        dpkg-deb -x "$("$2/image-build/fetch.sh" | grep '/linux-image-[0-9]')" kernel
+        kernel=$(basename kernel/lib/modules/*)
+        mkdir -p tree/modules/$kernel tree/modules/5.4.0-other tree/firmware/sample
+        cp kernel/lib/modules/$kernel/kernel/drivers/net/dummy.ko tree/modules/$kernel/
+        head -c 1000 tree/modules/$kernel/dummy.ko > tree/modules/$kernel/broken.ko
+        echo firmware > tree/firmware/sample/device.bin
+        rm -rf kernel
+        xorriso -report_about WARNING -as mkisofs -V SOSEI-DRV -r -o disk tree"#;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    run("sh", ["-ec".as_ref(), script.as_ref(), "sh".as_ref(), directory.path().as_os_str(), root.as_os_str()]);
+    directory
+}
+
+#[test]
+fn a_driver_disk_brings_modules_and_firmware() {
+    let directory = driver_disk();
+    let start = Start::Kernel("sosei.console=shell".into());
+    let mut machine = Setup::new(start).disk(&directory.path().join("disk"), "DRIVERS").run();
+    let told = machine.wait_for("console ttyS0 ready");
+    for line in ["modules for 5.4.0-other left out", "dummy.ko loaded", "broken.ko refused"] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    machine.wait_for("sosei# ");
+    machine.shell("lsmod | grep -q ^dummy && cat /usr/lib/firmware/sample/device.bin");
+    assert_eq!(machine.shell("cat /proc/mounts | grep -c driver-disk || true").trim(), "0");
+    check_clean(&mut machine);
+}
+
 #[test]
 #[ignore = "one of the many ways of `make test-vm-all`"]
 fn a_bios_boots_it_as_a_usb_stick() {
