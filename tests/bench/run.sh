@@ -113,6 +113,8 @@ measure huge "$sosei disks huge.img"
 
 say "writing $out"
 row() { echo "| $1 | $2 | $3 | $4 |"; }
+# The live medium is measured by live_medium.sh, into the same page.
+medium=$(sed -n '/^## Live medium/,$p' "$out")
 cat >"$out" <<PAGE
 # Benchmarks
 
@@ -169,4 +171,5 @@ $(row 'sosei save, second time, '"$changed"' MiB changed' "$(median second)" "$(
 | 1 TiB against 10 GiB | $(ratio "$(median save1t)" "$(median save10g)") | at most 1.15 |
 | largest peak memory | $( (peak save10g; echo; peak save1t; echo; peak huge) | sort --numeric-sort | tail -n 1) MiB | under 400 MiB |
 PAGE
+[ -z "$medium" ] || printf '\n%s\n' "$medium" >>"$out"
 cat "$out"

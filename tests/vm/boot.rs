@@ -92,6 +92,36 @@ fn memory_of_384_mib_is_enough() {
     println!("384 MiB: {} MiB available", available.trim());
 }
 
+/// An initramfs with nothing but busybox and a line that says so.
+fn bare() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let script = r#"
+        mkdir -p "$1/tree/bin" && cd "$1/tree"
+        cp /bin/busybox bin/
+        printf '#!/bin/busybox sh\necho bare init\nexec /bin/busybox sleep 1000\n' > init
+        chmod 755 init
+        find . | cpio --quiet -o -H newc > ../initrd"#;
+    run("sh", ["-ec".as_ref(), script.as_ref(), "sh".as_ref(), directory.path().as_os_str()]);
+    directory
+}
+
+#[test]
+fn the_first_screen_takes_little_longer_than_the_kernel_alone() {
+    let directory = bare();
+    let mut machine = Setup::new(Start::Bare(directory.path().join("initrd"))).memory(512).run();
+    machine.wait_for("bare init");
+    let bare = machine.processor_seconds();
+    measured("bare kernel and busybox", &machine);
+    drop(machine);
+    let mut machine = Setup::new(Start::Kernel("sosei.console=shell".into())).memory(512).run();
+    machine.wait_for("console ttyS0 ready");
+    let ours = machine.processor_seconds();
+    measured("kernel to the first screen", &machine);
+    println!("{:.2} times the bare kernel", ours / bare);
+    // Processors that others use too make both slower, but not alike.
+    assert!(ours < bare * 4.0, "{ours} {bare}");
+}
+
 #[test]
 fn too_little_memory_is_told() {
     let mut machine = Setup::new(Start::Kernel(String::new())).memory(192).run();
