@@ -131,6 +131,8 @@ done
 
 say "writing $out"
 row() { echo "| $1 | $2 | $3 | $4 |"; }
+# The live medium is measured by live_medium.sh, into the same page.
+medium=$(sed -n '/^## Live medium/,$p' "$out")
 cat >"$out" <<PAGE
 # Benchmarks
 
@@ -201,4 +203,5 @@ $(for kind in ext4 xfs ntfs btrfs; do row "$kind" "$(median huge-$kind)" "$(spre
 | the slowest | $(for kind in ext4 xfs ntfs btrfs; do median huge-$kind; echo; done | sort --numeric-sort | tail -n 1) s | under 10 s |
 | the largest peak memory | $(for kind in ext4 xfs ntfs btrfs; do peak huge-$kind; echo; done | sort --numeric-sort | tail -n 1) MiB | under 300 MiB |
 PAGE
+[ -z "$medium" ] || printf '\n%s\n' "$medium" >>"$out"
 cat "$out"

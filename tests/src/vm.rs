@@ -38,6 +38,8 @@ pub enum Firmware {
 pub enum Start {
     /// The medium's kernel, without a loader, with these arguments more.
     Kernel(String),
+    /// The medium's kernel with another initramfs.
+    Bare(PathBuf),
     /// The medium as a CD.
     Cd,
     /// The medium as a USB stick.
@@ -184,6 +186,10 @@ impl Start {
                     .arg("-initrd")
                     .arg(medium.initrd())
                     .args(["-append", &line]);
+            }
+            Self::Bare(initrd) => {
+                command.arg("-kernel").arg(medium.kernel()).arg("-initrd").arg(initrd);
+                command.args(["-append", "console=tty0 console=ttyS0,115200n8 quiet panic=5"]);
             }
             Self::Cd => {
                 command.args(["-drive", &drive, "-device", "ide-cd,drive=medium,bootindex=1"]);

@@ -92,6 +92,36 @@ fn memory_of_384_mib_is_enough() {
     println!("384 MiB: {} MiB available", available.trim());
 }
 
+/// An initramfs with nothing but busybox and a line that says so.
+fn bare() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let script = r#"
+        mkdir -p "$1/tree/bin" && cd "$1/tree"
+        cp /bin/busybox bin/
+        printf '#!/bin/busybox sh\necho bare init\nexec /bin/busybox sleep 1000\n' > init
+        chmod 755 init
+        find . | cpio --quiet -o -H newc > ../initrd"#;
+    run("sh", ["-ec".as_ref(), script.as_ref(), "sh".as_ref(), directory.path().as_os_str()]);
+    directory
+}
+
+#[test]
+fn the_first_screen_takes_little_longer_than_the_kernel_alone() {
+    let directory = bare();
+    let mut machine = Setup::new(Start::Bare(directory.path().join("initrd"))).memory(512).run();
+    machine.wait_for("bare init");
+    let bare = machine.processor_seconds();
+    measured("bare kernel and busybox", &machine);
+    drop(machine);
+    let mut machine = Setup::new(Start::Kernel("sosei.console=shell".into())).memory(512).run();
+    machine.wait_for("console ttyS0 ready");
+    let ours = machine.processor_seconds();
+    measured("kernel to the first screen", &machine);
+    println!("{:.2} times the bare kernel", ours / bare);
+    // Processors that others use too make both slower, but not alike.
+    assert!(ours < bare * 4.0, "{ours} {bare}");
+}
+
 #[test]
 fn too_little_memory_is_told() {
     let mut machine = Setup::new(Start::Kernel(String::new())).memory(192).run();
@@ -131,6 +161,39 @@ fn secure_boot_boots_it_as_a_cd() {
     assert!(
         machine.shell("cat /sys/kernel/security/lockdown || dmesg | grep -i 'kernel is locked down'").contains("ocked")
     );
+}
+
+/// A driver disk with a module that the medium lacks, one that is damaged, and one for another kernel.
+fn driver_disk() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let script = r#"
+        mkdir -p "$1/kernel" && cd "$1"
+        dpkg-deb -x "$("$2/image-build/fetch.sh" | grep '/linux-image-[0-9]')" kernel
+        kernel=$(basename kernel/lib/modules/*)
+        mkdir -p tree/modules/$kernel tree/modules/5.4.0-other tree/firmware/sample
+        cp kernel/lib/modules/$kernel/kernel/drivers/net/dummy.ko tree/modules/$kernel/
+        head -c 1000 tree/modules/$kernel/dummy.ko > tree/modules/$kernel/broken.ko
+        echo firmware > tree/firmware/sample/device.bin
+        rm -rf kernel
+        xorriso -report_about WARNING -as mkisofs -V SOSEI-DRV -r -o disk tree"#;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    run("sh", ["-ec".as_ref(), script.as_ref(), "sh".as_ref(), directory.path().as_os_str(), root.as_os_str()]);
+    directory
+}
+
+#[test]
+fn a_driver_disk_brings_modules_and_firmware() {
+    let directory = driver_disk();
+    let start = Start::Kernel("sosei.console=shell".into());
+    let mut machine = Setup::new(start).disk(&directory.path().join("disk"), "DRIVERS").run();
+    let told = machine.wait_for("console ttyS0 ready");
+    for line in ["modules for 5.4.0-other left out", "dummy.ko loaded", "broken.ko refused"] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    machine.wait_for("sosei# ");
+    machine.shell("lsmod | grep -q ^dummy && cat /usr/lib/firmware/sample/device.bin");
+    assert_eq!(machine.shell("cat /proc/mounts | grep -c driver-disk || true").trim(), "0");
+    check_clean(&mut machine);
 }
 
 #[test]
