@@ -1,0 +1,31 @@
+//! Screens: events in, actions out.
+//!
+//! [`State::on`] takes what happens and says what the operator wants; [`State::draw`] draws it. Nothing here opens a
+//! disk or a file, starts a thread or looks at a clock: the program does that and tells it as events.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
+
+mod context;
+mod data;
+mod event;
+mod field;
+mod look;
+mod map;
+mod menu;
+mod page;
+mod progress;
+mod screens;
+mod state;
+mod text;
+
+pub use context::Settings;
+pub use data::{
+    Disk, Failure, Hidden, Image, ImageState, Note, Outcome, Place, Plan, PlannedDisk, Region, RegionKind, Repository,
+    Weight,
+};
+pub use event::{Action, Event, Key, Restore, Save, Scope};
+pub use look::{Drawing, Look};
+pub use state::State;
+pub use text::Language;
+
+rust_i18n::i18n!("locales", fallback = "en");

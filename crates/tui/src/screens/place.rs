@@ -1,0 +1,353 @@
+//! Where the repository is.
+
+use super::{Screen, Step, View, is_back};
+use crate::context::Context;
+use crate::data::{Failure, Hidden, Note, Place, Weight};
+use crate::event::{Action, Key};
+use crate::field::Field;
+use crate::look::Tone;
+use crate::menu::Menu;
+use crate::page::{Page, Row, note_rows};
+use crate::text::{fit, say, say_key, width};
+
+/// A kind of target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An export of an NFS server.
+    Nfs,
+    /// A share of an SMB server.
+    Smb,
+    /// A disk with a label.
+    Usb,
+    /// A directory of this system.
+    Directory,
+    /// Object storage.
+    S3,
+}
+
+const KINDS: [Kind; 5] = [Kind::Nfs, Kind::Smb, Kind::Usb, Kind::Directory, Kind::S3];
+
+impl Kind {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Nfs => "nfs",
+            Self::Smb => "smb",
+            Self::Usb => "usb",
+            Self::Directory => "directory",
+            Self::S3 => "s3",
+        }
+    }
+
+    /// What is asked: key of the text, and whether it must be there.
+    fn fields(self) -> &'static [(&'static str, bool)] {
+        match self {
+            Self::Nfs => &[("server", true), ("export", true), ("options", false)],
+            Self::Smb => &[("server", true), ("share", true), ("user", false), ("domain", false), ("password", false)],
+            Self::Usb => &[("label", true), ("below", false)],
+            Self::Directory => &[("path", true)],
+            Self::S3 => {
+                &[("bucket", true), ("endpoint", false), ("region", false), ("key_id", false), ("secret", false)]
+            }
+        }
+    }
+}
+
+/// Which kind.
+pub struct Kinds {
+    menu: Menu,
+    /// The target of the job before, where there was one.
+    same: Option<String>,
+}
+
+impl Kinds {
+    /// With the target of the job before as the first.
+    pub fn new(context: &Context) -> Self {
+        let same = (!context.place.target.is_empty()).then(|| context.place.target.clone());
+        Self { menu: Menu::at(0), same }
+    }
+}
+
+impl View for Kinds {
+    fn title(&self, context: &Context) -> String {
+        say!(context.language, "place.title")
+    }
+
+    fn help(&self, context: &Context) -> String {
+        say!(context.language, "help.menu")
+    }
+
+    fn on_key(&mut self, key: Key, context: &mut Context) -> Step {
+        let before = usize::from(self.same.is_some());
+        if self.menu.on_key(key, KINDS.len().saturating_add(before)) {
+            return Step::Stay;
+        }
+        match key {
+            Key::Enter | Key::Character(' ') | Key::Right => {}
+            key if is_back(key) => return Step::Back,
+            _ => return Step::Stay,
+        }
+        let Some(chosen) = self.menu.chosen else { return Step::Stay };
+        match chosen.checked_sub(before).and_then(|number| KINDS.get(number)) {
+            Some(kind) => Step::show(Screen::Place(Form::new(*kind))),
+            None => Step::wait(Action::Open(context.place.clone())),
+        }
+    }
+
+    fn draw(&self, context: &Context, page: &mut Page<'_>) {
+        let language = context.language;
+        let text = if matches!(context.task.key(), "save_disks" | "save_regions") { "place.to" } else { "place.from" };
+        page.text(Tone::Plain, &say_key(language, text));
+        page.gap();
+        if let Some(same) = &self.same {
+            page.choice(self.menu.is(0), &say!(language, "place.same", target = same), Tone::Plain);
+        }
+        let before = usize::from(self.same.is_some());
+        let names: Vec<String> = KINDS.iter().map(|kind| say_key(language, &format!("kind.{}", kind.key()))).collect();
+        let widest = names.iter().map(|name| width(name)).max().unwrap_or_default();
+        for (number, (kind, name)) in KINDS.iter().zip(&names).enumerate() {
+            let about = say_key(language, &format!("about.{}", kind.key()));
+            let text = format!("{}  {about}", fit(name, widest));
+            page.choice(self.menu.is(number.saturating_add(before)), &text, Tone::Plain);
+        }
+    }
+}
+
+/// What is asked of one kind.
+pub struct Form {
+    kind: Kind,
+    fields: Vec<Field>,
+    /// The field that is typed into; the number behind the last is the way on.
+    chosen: usize,
+    problem: Option<Failure>,
+    is_incomplete: bool,
+}
+
+impl Form {
+    fn new(kind: Kind) -> Self {
+        let hidden = |name: &str| matches!(name, "password" | "secret");
+        let fields = kind.fields().iter();
+        let fields = fields.map(|(name, _)| if hidden(name) { Field::hidden("") } else { Field::new("") });
+        Self { kind, fields: fields.collect(), chosen: 0, problem: None, is_incomplete: false }
+    }
+
+    /// What the target, or the way to it, said.
+    pub fn failed(&mut self, failure: Failure) {
+        // After a wrong password the password is what is typed next.
+        let is_login = failure.code == "target-login";
+        let secret = self.fields.iter().position(Field::is_hidden).filter(|_| is_login);
+        self.chosen = secret.unwrap_or(0);
+        self.problem = Some(failure);
+    }
+
+    fn value(&self, name: &str) -> &str {
+        let number = self.kind.fields().iter().position(|(field, _)| *field == name);
+        number.and_then(|number| self.fields.get(number)).map(|field| field.text()).unwrap_or_default()
+    }
+
+    fn trimmed(&self, name: &str) -> &str {
+        self.value(name).trim()
+    }
+
+    /// As it is written on a command line; passwords apart.
+    fn place(&self) -> Place {
+        let escaped = |name: &str| escape(self.trimmed(name));
+        let path = |name: &str| escape(self.trimmed(name).trim_start_matches('/'));
+        let hidden = |name: &str| Hidden(self.value(name).to_owned());
+        let mut place = Place::default();
+        match self.kind {
+            Kind::Nfs => {
+                let options = self.trimmed("options");
+                let options = if options.is_empty() { String::new() } else { format!("?{options}") };
+                place.target = format!("nfs://{}/{}{options}", self.trimmed("server"), path("export"));
+            }
+            Kind::Smb => {
+                let (domain, user) = (escaped("domain"), escaped("user"));
+                let domain = if domain.is_empty() { domain } else { format!("{domain};") };
+                let user = if user.is_empty() { user } else { format!("{domain}{user}@") };
+                place.target = format!(
+                    "smb://{user}{}/{}",
+                    self.trimmed("server"),
+                    path("share").replace("%5C", "/").trim_start_matches('/')
+                );
+                let is_given = !user.is_empty() && !self.value("password").is_empty();
+                place.password = is_given.then(|| hidden("password"));
+            }
+            Kind::Usb => {
+                let below = self.trimmed("below").trim_matches('/');
+                let below = if below.is_empty() { String::new() } else { format!("/{below}") };
+                place.target = format!("usb:{}{below}", self.trimmed("label"));
+            }
+            Kind::Directory => {
+                // A path with a colon is no address.
+                let path = self.trimmed("path");
+                let is_plain = path.starts_with(['/', '.']);
+                place.target = if is_plain { path.to_owned() } else { format!("./{path}") };
+            }
+            Kind::S3 => {
+                let settings = [("endpoint", self.trimmed("endpoint")), ("region", self.trimmed("region"))];
+                let settings: Vec<String> =
+                    settings.iter().filter(|(_, value)| !value.is_empty()).map(|(k, v)| format!("{k}={v}")).collect();
+                let settings = if settings.is_empty() { String::new() } else { format!("?{}", settings.join("&")) };
+                place.target = format!("s3://{}{settings}", path("bucket"));
+                let id = self.trimmed("key_id");
+                place.keys = (!id.is_empty()).then(|| (id.to_owned(), hidden("secret")));
+            }
+        }
+        place
+    }
+
+    fn is_complete(&self) -> bool {
+        let mut fields = self.kind.fields().iter().zip(&self.fields);
+        fields.all(|((_, is_needed), field)| !is_needed || !field.text().trim().is_empty())
+    }
+}
+
+/// Puts `%` and two digits in the place of what means something in an address.
+fn escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'%' | b'@' | b':' | b';' | b'?' | b'#' | b'&' | b'\\' => escaped.push_str(&format!("%{byte:02X}")),
+            0..0x21 | 0x7f.. => escaped.push_str(&format!("%{byte:02X}")),
+            plain => escaped.push(char::from(plain)),
+        }
+    }
+    escaped
+}
+
+impl View for Form {
+    fn title(&self, context: &Context) -> String {
+        say_key(context.language, &format!("kind.{}", self.kind.key()))
+    }
+
+    fn help(&self, context: &Context) -> String {
+        say!(context.language, "help.form")
+    }
+
+    fn is_typing(&self) -> bool {
+        self.chosen < self.fields.len()
+    }
+
+    fn on_key(&mut self, key: Key, context: &mut Context) -> Step {
+        let count = self.fields.len();
+        match key {
+            Key::Escape => return Step::Back,
+            Key::Up | Key::BackTab => self.chosen = self.chosen.saturating_sub(1),
+            Key::Down | Key::Tab => self.chosen = self.chosen.saturating_add(1).min(count),
+            Key::Enter if self.chosen < count => self.chosen = self.chosen.saturating_add(1),
+            Key::Enter => {
+                self.is_incomplete = !self.is_complete();
+                if self.is_incomplete {
+                    return Step::Stay;
+                }
+                self.problem = None;
+                context.place = self.place();
+                return Step::wait(Action::Open(context.place.clone()));
+            }
+            key => match self.fields.get_mut(self.chosen) {
+                Some(field) => {
+                    if key == Key::Backspace && field.text().is_empty() {
+                        return Step::Stay;
+                    }
+                    self.is_incomplete = false;
+                    field.on_key(key);
+                }
+                None if is_back(key) => return Step::Back,
+                None => {}
+            },
+        }
+        Step::Stay
+    }
+
+    fn draw(&self, context: &Context, page: &mut Page<'_>) {
+        let language = context.language;
+        let names: Vec<String> =
+            self.kind.fields().iter().map(|(name, _)| say_key(language, &format!("field.{name}"))).collect();
+        let widest = names.iter().map(|name| width(name)).max().unwrap_or_default();
+        for (number, (field, name)) in self.fields.iter().zip(&names).enumerate() {
+            draw_labelled(page, field, name, widest, number == self.chosen);
+        }
+        page.gap();
+        page.choice(self.chosen >= self.fields.len(), &say!(language, "place.connect"), Tone::Plain);
+        page.gap();
+        if let Some((name, _)) = self.kind.fields().get(self.chosen) {
+            page.text(Tone::Dim, &say_key(language, &format!("hint.{name}")));
+        }
+        if self.is_incomplete {
+            page.gap();
+            page.text(Tone::Warning, &say!(language, "place.incomplete"));
+        }
+        if let Some(failure) = &self.problem {
+            page.rule(&say!(language, "failure.title"));
+            let note = Note { code: failure.code.clone(), text: failure.message.clone(), weight: Weight::Bad };
+            let columns = page.columns();
+            note_rows(&note, columns).iter().for_each(|row| page.row(row));
+            page.text(Tone::Plain, &failure.next);
+        }
+    }
+}
+
+/// A field with its name before it.
+pub fn draw_labelled(page: &mut Page<'_>, field: &Field, name: &str, widest: usize, is_chosen: bool) {
+    let label = format!("{} {}  ", if is_chosen { ">" } else { " " }, fit(name, widest));
+    let start = width(&label);
+    let room = page.columns().saturating_sub(start).saturating_sub(1);
+    let (shown, cursor) = field.shown();
+    // Of a long text the part around the cursor is shown.
+    let hidden = cursor.saturating_sub(room);
+    let shown: String = if hidden == 0 { shown } else { skip_columns(&shown, hidden) };
+    let tone = if is_chosen { Tone::Strong } else { Tone::Plain };
+    let blank = "_".repeat(room.min(40).saturating_sub(width(&shown)));
+    page.row(&Row::new(tone, label).and(tone, shown).and(Tone::Dim, blank));
+    if is_chosen {
+        page.set_cursor(start.saturating_add(cursor.saturating_sub(hidden)));
+    }
+}
+
+fn skip_columns(text: &str, columns: usize) -> String {
+    let mut skipped = 0;
+    let kept = text.chars().skip_while(|character| {
+        let skip = skipped < columns;
+        if skip {
+            skipped = skipped.saturating_add(width(&character.to_string()));
+        }
+        skip
+    });
+    kept.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(kind: Kind, values: &[&str]) -> Place {
+        let mut form = Form::new(kind);
+        form.fields = values.iter().map(|value| Field::new(value)).collect();
+        form.place()
+    }
+
+    #[test]
+    fn targets_are_written_as_on_a_command_line() {
+        let cases = [
+            (Kind::Nfs, vec!["nas1", "/export/images", ""], "nfs://nas1/export/images"),
+            (Kind::Nfs, vec!["[fd00::1]:2049", "a b", "uid=1&gid=2"], "nfs://[fd00::1]:2049/a%20b?uid=1&gid=2"),
+            (Kind::Smb, vec!["nas", "\\images\\a", "", "", "x"], "smb://nas/images/a"),
+            (Kind::Smb, vec!["nas", "images", "jo@x", "DOM", ""], "smb://DOM;jo%40x@nas/images"),
+            (Kind::Usb, vec!["BACKUP", "/a/"], "usb:BACKUP/a"),
+            (Kind::Directory, vec!["a:b"], "./a:b"),
+            (Kind::Directory, vec!["/mnt"], "/mnt"),
+            (Kind::S3, vec!["b/p", "https://s", "r", "", ""], "s3://b/p?endpoint=https://s&region=r"),
+        ];
+        for (kind, values, target) in cases {
+            assert_eq!(place(kind, &values).target, target);
+        }
+    }
+
+    #[test]
+    fn passwords_stay_out_of_the_target() {
+        let with = place(Kind::Smb, &["nas", "images", "u", "", "hunter2"]);
+        assert!(!with.target.contains("hunter2") && !format!("{with:?}").contains("hunter2"));
+        assert_eq!(with.password, Some(Hidden("hunter2".into())));
+        assert_eq!(place(Kind::Smb, &["nas", "images", "", "", "hunter2"]).password, None, "a guest has none");
+    }
+}
