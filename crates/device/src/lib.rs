@@ -6,6 +6,7 @@
 
 mod attached;
 mod disk;
+mod efi;
 mod error;
 mod ioctl;
 mod machine;
@@ -13,6 +14,7 @@ mod usage;
 
 pub use attached::{Attached, attached, identify};
 pub use disk::{DestinationDisk, SourceDisk};
+pub use efi::{EFI_VARIABLES, EfiVariables};
 pub use error::{Error, Result};
-pub use machine::{Machine, NetworkCard, machine};
+pub use machine::{Adapter, Machine, NetworkCard, machine};
 pub use usage::{disks_under, has_other_names, is_inside, is_same, with_partitions};

@@ -7,8 +7,10 @@
 
 mod compare;
 mod error;
+mod examine;
 mod identity;
 mod index;
+mod inventory;
 mod load;
 mod log;
 mod pieces;
@@ -23,9 +25,13 @@ mod verify;
 mod view;
 
 pub use cluster::Scope;
+pub use cluster::checklist::{Importance, Language, Step, Subject};
+pub use cluster::offline::{Found, System};
 pub use compare::{Comparison, Difference, compare};
 pub use error::{Error, Refusal, RequestError, Result};
+pub use examine::{checklist_of, checklist_title, examine_disks, examine_image, found_in};
 pub use identity::{IdentityPlan, apply_identity, plan_identity};
+pub use inventory::{HardwareDifference, hardware_differences};
 pub use progress::{Cancel, Event, Observer, Phase};
 pub use repository::{Listed, list_images, open_repository, read_manifest};
 pub use restore::{
@@ -36,6 +42,6 @@ pub use save::{
     Level, PlannedDisk, PlannedRegion, SavePlan, SaveRequest, SaveSettings, Surveying, layer_records, plan_save,
     read_layout, save, survey_disks,
 };
-pub use set::{SetImage, SetProblem, SetReport, read_set};
+pub use set::{Pair, PairHalf, SetImage, SetProblem, SetReport, pairs_of, read_set};
 pub use source::Source;
 pub use verify::{DamagedPack, DamagedRegion, ImageHealth, Verification, VerifyRequest, verify};

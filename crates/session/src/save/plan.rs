@@ -1,11 +1,13 @@
 //! What a save will read and why: made, shown and confirmed before anything is read for real.
 
 use block::{Extents, InRegion, ReadAt, Window};
+use cluster::offline::Found;
 use filesystem::{Coverage, Stacks, Survey};
 use image::{ImageName, Store};
 use layout::{Layout, Region, RegionKind};
 
 use crate::error::{Error, Refusal, RequestError, Result};
+use crate::examine::examine_disks;
 use crate::progress::{Cancel, Event, Observer, Phase};
 use crate::repository::image_exists;
 use crate::selection::Selection;
@@ -30,6 +32,8 @@ pub struct SavePlan {
     pub request: SaveRequest,
     /// One for each source, in their order.
     pub disks: Vec<PlannedDisk>,
+    /// What the systems on them say about themselves.
+    pub found: Found,
 }
 
 /// What will be saved of a disk.
@@ -111,6 +115,7 @@ pub fn plan_save(
         }
         Ok(())
     })?;
+    let found = examine_disks(sources, &layouts, &surveys);
     let disks = sources.iter().zip(layouts).zip(surveys);
     let disks = disks.map(|((source, layout), surveys)| {
         let regions = layout.regions.iter().zip(surveys);
@@ -118,7 +123,7 @@ pub fn plan_save(
             regions.map(|(region, survey)| plan_region(region, survey, selection.contains(&source.name, &region.name)));
         PlannedDisk { name: source.name.clone(), regions: regions.collect(), layout }
     });
-    Ok(SavePlan { request, disks: disks.collect() })
+    Ok(SavePlan { request, disks: disks.collect(), found })
 }
 
 /// The names of disks become parts of paths: two equal ones would write into the same files, and an image with an

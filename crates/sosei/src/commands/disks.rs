@@ -7,9 +7,9 @@ use filesystem::{Coverage, Survey};
 use layout::Layout;
 use rust_i18n::t;
 use serde_json::{Value, json};
-use session::{Source, layer_records, read_layout, survey_disks};
+use session::{Found, Source, examine_disks, layer_records, read_layout, survey_disks};
 
-use super::describe;
+use super::{describe, systems};
 use crate::arguments::General;
 use crate::disks::{identity_of, names_of};
 use crate::failure::{DONE, Failure};
@@ -27,9 +27,9 @@ pub fn run(paths: &[PathBuf], general: General) -> Result<u8, Failure> {
             outcome => opened.push(outcome),
         }
     }
-    let documents = show(&attached, &opened, paths.is_empty(), general)?;
+    let (documents, found) = show(&attached, &opened, paths.is_empty(), general)?;
     if general.json {
-        document(&json!({ "disks": documents }));
+        document(&json!({ "disks": documents, "systems": found.systems, "findings": found.detected }));
     }
     Ok(DONE)
 }
@@ -41,7 +41,7 @@ fn show(
     opened: &[Result<SourceDisk, Failure>],
     go_on: bool,
     general: General,
-) -> Result<Vec<Value>, Failure> {
+) -> Result<(Vec<Value>, Found), Failure> {
     let mut problems: Vec<Option<String>> = Vec::new();
     let (mut sources, mut layouts) = (Vec::new(), Vec::new());
     for (disk, opened) in attached.iter().zip(opened) {
@@ -65,6 +65,7 @@ fn show(
         });
     }
     let surveys = survey_disks(&sources, &layouts, &mut |_| Ok(()))?;
+    let found = examine_disks(&sources, &layouts, &surveys);
     let mut looked = layouts.into_iter().zip(surveys).map(|(layout, surveys)| Looked { layout, surveys });
     let mut documents = Vec::new();
     for (disk, problem) in attached.iter().zip(problems) {
@@ -77,7 +78,10 @@ fn show(
             }
         }
     }
-    Ok(documents)
+    if !general.json {
+        systems::summary(&found).iter().for_each(line);
+    }
+    Ok((documents, found))
 }
 
 struct Looked {

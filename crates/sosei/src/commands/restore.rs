@@ -9,17 +9,18 @@ use rust_i18n::t;
 use serde_json::json;
 use session::{
     Assignment, Cancel, Destination, Event, Observer, RegionChoice, RestorePlan, RestoreReport, RestoreRequest, Scope,
-    VerifyRequest, open_repository, plan_restore, read_manifest, restore, verify,
+    VerifyRequest, found_in, open_repository, plan_restore, read_manifest, restore, verify,
 };
 
-use super::describe;
+use super::machine_at_hand::BootRestore;
+use super::{checklist, describe, machine_at_hand, systems};
 use crate::arguments::{General, IdentityChoice, Restore};
 use crate::disks::{assign, disks_of, open_destination, paths_of};
 use crate::failure::{DONE, Failure, UNREADABLE, chain};
 use crate::output::{bytes, document, error_line, line, table, timing};
 use crate::progress::Progress;
 use crate::target::Target;
-use crate::{confirm, safety, signals, target};
+use crate::{confirm, machine, safety, signals, target};
 
 /// Overwrites the disks that are named.
 pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
@@ -54,8 +55,16 @@ pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
     let placements = plan.disks.iter().filter_map(|disk| disk.placement.as_ref());
     let identities: Vec<_> = placements.flat_map(|placement| placement.identities.clone()).collect();
     safety::refuse_collision(&identities, &paths, &attached, &arguments.confirm)?;
+    let boot = plan_boot(&plan, arguments, &progress);
     if !general.json || confirm::is_asked(arguments.yes) {
         print_plan(&plan, &assigned);
+        let here = machine::record(&arguments.efi_variables);
+        machine_at_hand::differences(&plan.manifest.machine, &here).iter().for_each(|text| {
+            error_line(format!("  ~ {text}"));
+        });
+        for text in boot.iter().flat_map(BootRestore::lines) {
+            error_line(format!("  + {text}"));
+        }
     }
     if plan.request.scope.is_none() && !plan.mirrors.is_empty() && confirm::is_asked(arguments.yes) {
         plan.request.scope = ask_scope();
@@ -80,7 +89,32 @@ pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
             progress.notify(Event::Warning { text });
         }
     }
-    Ok(report(&plan, &restored, milliseconds, general))
+    if let Some(boot) = &boot
+        && let Err(error) = boot.write()
+    {
+        // The disks are whole; an operator can choose what to start.
+        let text = t!("boot.failed", details = chain(&error)).into_owned();
+        progress.notify(Event::Warning { text });
+    }
+    Ok(report(&plan, &restored, boot.as_ref(), milliseconds, general))
+}
+
+/// The boot entries that come back with whole disks that stay what they were. A copy that lives beside its original is
+/// no boot disk of this machine, and other partitions would be meant.
+fn plan_boot(plan: &RestorePlan, arguments: &Restore, progress: &Progress) -> Option<BootRestore> {
+    let is_whole = arguments.regions.is_empty() && !arguments.layout_only && plan.request.new_ids.is_none();
+    if arguments.no_boot_entries || !is_whole {
+        return None;
+    }
+    let disks: Vec<_> = plan.disks.iter().map(|disk| disk.disk.as_str()).collect();
+    match BootRestore::plan(&plan.manifest, &disks, &arguments.efi_variables)? {
+        Ok(boot) => (!boot.is_empty()).then_some(boot),
+        Err(error) => {
+            let text = t!("boot.failed", details = chain(&error)).into_owned();
+            progress.notify(Event::Warning { text });
+            None
+        }
+    }
 }
 
 /// Reads every chunk that the image needs before a disk is cleared: a damaged one would be found only when the
@@ -200,7 +234,13 @@ fn ask_scope() -> Option<Scope> {
 }
 
 /// Tells what was done; returns the exit status.
-fn report(plan: &RestorePlan, restored: &RestoreReport, milliseconds: u64, general: General) -> u8 {
+fn report(
+    plan: &RestorePlan,
+    restored: &RestoreReport,
+    boot: Option<&BootRestore>,
+    milliseconds: u64,
+    general: General,
+) -> u8 {
     let unreadable = unreadable_regions(plan);
     let status = if unreadable.is_empty() { DONE } else { UNREADABLE };
     if general.json {
@@ -225,6 +265,8 @@ fn report(plan: &RestorePlan, restored: &RestoreReport, milliseconds: u64, gener
             "image": plan.manifest.image, "disks": disks, "written_bytes": restored.written_bytes,
             "read_back_bytes": restored.read_back_bytes, "unreadable": unreadable, "renamed": renamed,
             "kept_uuids": kept, "mirrors": mirrors, "scope": plan.request.scope, "milliseconds": milliseconds,
+            "boot_entries": boot.map(BootRestore::lines).unwrap_or_default(), "referrers": referrers(plan),
+            "checklist": checklist::steps(&plan.manifest, plan.request.scope),
         }));
         return status;
     }
@@ -256,10 +298,39 @@ fn report(plan: &RestorePlan, restored: &RestoreReport, milliseconds: u64, gener
             line(t!("restore.kept_uuid", region = region, kind = kind, uuid = uuid));
         }
     }
+    let referrers = referrers(plan);
+    if !referrers.is_empty() {
+        line(t!("restore.referrers"));
+        referrers.iter().for_each(|text| line(format!("  {text}")));
+    }
+    if boot.is_some() {
+        line(t!("boot.restored"));
+    }
     for (region, lost) in unreadable {
         line(t!("restore.unreadable", region = region, size = bytes(lost)));
     }
+    checklist::print_after_restore(&plan.manifest, plan.request.scope);
     status
+}
+
+/// Files in the image that still name what has another name on the copy, or that should name file systems that both
+/// disks have.
+fn referrers(plan: &RestorePlan) -> Vec<String> {
+    if plan.request.new_ids.is_none() {
+        return Vec::new();
+    }
+    let mut names: Vec<String> = kept_uuids(plan).map(|(_, _, uuid)| uuid.to_owned()).collect();
+    for change in renamed(plan) {
+        if let Change::Renamed { from, .. } = change {
+            names.push(from.clone());
+        }
+    }
+    for disk in plan.disks.iter().filter_map(|disk| plan.manifest.disk(&disk.disk)) {
+        let partitions = disk.layout.regions.iter().filter_map(|region| region.partition.as_ref());
+        names.extend(partitions.filter_map(|partition| partition.guid.clone()));
+        names.extend(disk.layout.signature.clone());
+    }
+    systems::stale_references(&found_in(&plan.manifest), &names).collect()
 }
 
 /// What got another name.
