@@ -37,6 +37,7 @@ pub use plan::{
 };
 
 use crate::error::{Error, Refusal, Result};
+use crate::examine::{records_of, write_checklists};
 use crate::index::read_index;
 use crate::log::Log;
 use crate::progress::{Cancel, Event, Observer, Phase};
@@ -107,6 +108,7 @@ pub fn save(
     space::look_before(store, &log, plan.total_bytes())?;
     log.notify(Event::Began { phase: Phase::Save, total: plan.total_bytes() });
     let outcome = write::run(&write::Job { store, sources, plan, settings, index: &index, observer: &log, cancel })?;
+    let (systems, findings) = records_of(&plan.found);
     let manifest = Manifest {
         format: image::FORMAT_VERSION,
         image: image.clone(),
@@ -118,6 +120,8 @@ pub fn save(
         tool: Tool { name: "sosei".into(), version: settings.version.clone() },
         machine: settings.machine.clone(),
         disks: disk_records(sources, plan, &outcome),
+        systems,
+        findings,
         totals: Totals {
             disk_bytes: sources.iter().map(|source| source.disk.size()).sum(),
             milliseconds: u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -126,6 +130,7 @@ pub fn save(
     };
     log.end("saved")?;
     check_maps(store, &manifest)?;
+    write_checklists(store, &manifest)?;
     if !lock.is_held() {
         // Somebody removed the lock, and another session may have written into this image meanwhile.
         return Err(Refusal::ImageBusy(image.to_string()).into());

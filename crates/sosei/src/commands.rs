@@ -1,15 +1,18 @@
 //! One module for each command.
 
+mod checklist;
 mod compare;
 mod console;
 mod describe;
 mod disks;
 mod identity;
 mod images;
+mod machine_at_hand;
 mod restore;
 mod save;
 mod set;
 mod show;
+mod systems;
 mod verify;
 
 use crate::arguments::{Arguments, Command};
@@ -24,6 +27,7 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
         Command::Restore(restore) => restore::run(&restore, general),
         Command::Identity { command } => identity::run(&command, general),
         Command::Images { target } => images::run(&target, general),
+        Command::Checklist { target, image, scope } => checklist::run(&target, &image, scope, general),
         Command::Show { target, image } => show::run(&target, &image, general),
         Command::Set { command } => set::run(&command, general),
         Command::Verify { target, image, quick } => verify::run(&target, image, quick, general),

@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn the_data_is_whole() {
-        assert_eq!(all().len(), 24);
+        assert_eq!(all().len(), 25);
         let mut known: Vec<&str> = Vec::new();
         for detector in all() {
             assert!(!known.contains(&detector.id.as_str()), "{} twice", detector.id);
@@ -109,13 +109,13 @@ mod tests {
 
     #[test]
     fn any_needs_one_and_all_needs_each() {
-        assert_eq!(detected(&["clp:md"]), ["clusterpro.mirror"]);
-        assert_eq!(detected(&["clp:sd"]), ["clusterpro.shared", "shared.any"]);
+        assert_eq!(detected(&["clp:md"]), ["clusterpro.mirror", "cluster.any"]);
+        assert_eq!(detected(&["clp:sd"]), ["clusterpro.shared", "shared.any", "cluster.any"]);
         let both = ["reg:SYSTEM:Services/ClusDisk", "file:/Windows/Cluster/CLUSDB"];
-        assert_eq!(detected(&both), ["wsfc", "shared.any"]);
+        assert_eq!(detected(&both), ["wsfc", "shared.any", "cluster.any"]);
         let all = [both[0], both[1], "windows:older-than-6"];
-        assert_eq!(detected(&all), ["wsfc", "mscs2003", "shared.any"]);
-        assert_eq!(detected(&["FS:GFS2"]), ["clusterfs", "shared.any"]);
+        assert_eq!(detected(&all), ["wsfc", "mscs2003", "shared.any", "cluster.any"]);
+        assert_eq!(detected(&["FS:GFS2"]), ["clusterfs", "shared.any", "cluster.any"]);
         assert!(detected(&["fs:ext4"]).is_empty());
     }
 

@@ -207,7 +207,10 @@ impl Examination {
         for (atom, evidence) in atoms::evaluate(files, &system) {
             self.add_fact(&atom, &format!("{place}: {evidence}"));
         }
-        if system.kind != SystemKind::Data || !system.clusters.is_empty() {
+        // Copies of a mirrored volume are one system.
+        let is_copy =
+            self.systems.iter().any(|known| System { place: known.place.clone(), ..system.clone() } == *known);
+        if !is_copy && (system.kind != SystemKind::Data || !system.clusters.is_empty()) {
             self.systems.push(system);
         }
     }

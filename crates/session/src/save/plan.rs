@@ -1,12 +1,14 @@
 //! What a save will read and why: made, shown and confirmed before anything is read for real.
 
 use block::{Extents, InRegion, ReadAt, Window};
+use cluster::offline::Found;
 use cluster::sharing::{Class, Lock, Purpose};
 use filesystem::{Coverage, Stacks, Survey};
 use image::{ImageName, Store};
 use layout::{Layout, Region, RegionKind};
 
 use crate::error::{Error, Refusal, RequestError, Result};
+use crate::examine::examine_disks;
 use crate::guard::{Guard, Watched, tell_of_watching};
 use crate::progress::{Cancel, Event, Observer, Phase};
 use crate::repository::image_exists;
@@ -35,6 +37,8 @@ pub struct SavePlan {
     /// What was seen of the sharing of each, in their order.
     pub sharing: Vec<Watched>,
     guard: Guard,
+    /// What the systems on them say about themselves.
+    pub found: Found,
 }
 
 /// What will be saved of a disk.
@@ -139,6 +143,7 @@ pub fn plan_save_guarded(
         }
         Ok(())
     })?;
+    let found = examine_disks(sources, &layouts, &surveys);
     let disks = sources.iter().zip(layouts).zip(surveys);
     let disks = disks.map(|((source, layout), surveys)| {
         let regions = layout.regions.iter().zip(surveys);
@@ -146,7 +151,7 @@ pub fn plan_save_guarded(
             regions.map(|(region, survey)| plan_region(region, survey, selection.contains(&source.name, &region.name)));
         PlannedDisk { name: source.name.clone(), regions: regions.collect(), layout }
     });
-    let mut plan = SavePlan { request, disks: disks.collect(), sharing, guard };
+    let mut plan = SavePlan { request, disks: disks.collect(), sharing, guard, found };
     plan.leave_out_shared()?;
     Ok(plan)
 }
