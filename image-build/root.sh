@@ -22,7 +22,7 @@ fi
 
 # Our own files, and the program.
 mkdir -p "$root"/{dev,proc,sys,run,tmp,mnt,root,etc,var/lib,usr/lib/sosei}
-cp -r "$initramfs/root/." "$root/"
+cp -r --no-preserve=mode "$initramfs/root/." "$root/"
 chmod 755 "$root"/usr/lib/sosei/* "$root/usr/sbin/init"
 install -m 755 "$program" "$root/usr/bin/sosei"
 strip --strip-debug "$root/usr/bin/sosei"
@@ -33,6 +33,8 @@ ln -sfn /run/resolv.conf "$root/etc/resolv.conf"
 # What scripts of packages would have made.
 find "$root/usr/share/ca-certificates/mozilla" -name '*.crt' | sort | xargs cat > "$root/etc/ssl/certs/ca-certificates.crt"
 ldconfig -r "$root"
+# It remembers times and inodes of this build.
+rm -rf "$root/var/cache"
 
 # Commands that no package brought come from busybox.
 "$root/usr/bin/busybox" --list | while read -r applet; do

@@ -16,6 +16,8 @@
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 initramfs=$here/../initramfs
 export LC_ALL=C TZ=UTC PATH=$PATH:/usr/sbin:/sbin
+# The same permissions whoever builds.
+umask 022
 
 # The lines of a list, without comments.
 lines() { sed 's/#.*//' "$@" | awk 'NF { for (i = 1; i <= NF; i++) print $i }'; }

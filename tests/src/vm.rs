@@ -18,7 +18,7 @@ use qmp::Control;
 use serial::Serial;
 
 /// Longer than anything takes on two busy cores without hardware support.
-pub const LIMIT: Duration = Duration::from_secs(300);
+pub const LIMIT: Duration = Duration::from_secs(600);
 /// What the medium's shell prints when it waits for a command.
 const PROMPT: &str = "sosei# ";
 

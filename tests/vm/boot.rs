@@ -152,7 +152,7 @@ fn secure_boot_boots_it_as_a_cd() {
     let mut machine = Setup::new(Start::Cd).firmware(Firmware::SecureBoot).memory(768).run();
     // The entry of the menu with a shell.
     machine.wait_for("Sosei, a shell");
-    machine.send("c");
+    machine.send("x");
     machine.wait_for_shell();
     measured("Cd, SecureBoot", &machine);
     check_clean(&mut machine);
