@@ -4,7 +4,7 @@ set -eu
 
 packages="
   attr bsdutils btrfs-progs build-essential dosfstools drbd-utils e2fsprogs exfat-fuse exfatprogs f2fs-tools fdisk
-  gdisk grub-common iproute2 jfsutils jq lvm2 makefs mdadm mount mtools nfs-ganesha nfs-ganesha-vfs nilfs-tools
+  gdisk grub-common iproute2 jfsutils jq libhivex-bin lvm2 makefs mdadm mount mtools nfs-ganesha nfs-ganesha-vfs nilfs-tools
   ntfs-3g partclone python3 python3-zstandard reiserfsprogs rpcbind samba samba-common-bin strace time util-linux
   vmfs-tools xfsprogs xz-utils zstd
 "
