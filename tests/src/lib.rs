@@ -16,6 +16,7 @@ pub mod fuzz_image;
 pub mod fuzz_seals;
 pub mod ganesha;
 pub mod medium;
+pub mod hive;
 pub mod mount;
 pub mod network_faults;
 pub mod nfs_scene;

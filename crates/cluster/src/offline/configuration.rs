@@ -70,7 +70,9 @@ pub fn clp(path: &str, bytes: &[u8]) -> Option<Configuration> {
     let mut is_root_there = false;
     loop {
         match reader.read_event().ok()? {
-            Event::Start(start) => {
+            event @ (Event::Start(_) | Event::Empty(_)) => {
+                let is_empty = matches!(event, Event::Empty(_));
+                let (Event::Start(start) | Event::Empty(start)) = event else { continue };
                 let tag = String::from_utf8_lossy(start.name().as_ref()).into_owned();
                 let name = start.attributes().flatten().find(|attribute| attribute.key.as_ref() == b"name");
                 let name = name.map(|name| String::from_utf8_lossy(&name.value).into_owned());
@@ -80,6 +82,9 @@ pub fn clp(path: &str, bytes: &[u8]) -> Option<Configuration> {
                 }
                 is_root_there |= around.first().is_some_and(|(tag, _)| tag == "root");
                 found.enter(&around);
+                if is_empty {
+                    around.pop();
+                }
             }
             Event::Text(text) => found.take(&around, String::from_utf8_lossy(&text).trim()),
             Event::CData(text) => found.take(&around, String::from_utf8_lossy(&text).trim()),
@@ -229,7 +234,7 @@ mod tests {
     const CLP: &str = r#"<?xml version="1.0" encoding="EUC-JP"?>
 <root><all><serveros>linux</serveros><charset>EUC-JP</charset></all>
 <cluster><name>cluster1</name><comment>予備</comment></cluster>
-<server name="server1"><priority>0</priority></server><server name="server2"><priority>1</priority></server>
+<server name="server1"><priority>0</priority></server><server name="server2"/>
 <resource><types name="md"/><types name="fip"/>
 <fip name="fip1"><parameters><ip>10.0.0.1</ip></parameters></fip>
 <md name="md1"><parameters><dppath>/dev/sdb2</dppath><cppath>/dev/sdb1</cppath></parameters>

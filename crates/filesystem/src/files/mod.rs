@@ -20,7 +20,7 @@ use crate::{Error, ext, fat, ntfs, xfs};
 /// A directory of more entries is not read.
 pub(crate) const ENTRIES_LIMIT: usize = 1 << 20;
 /// Bytes of a directory that are read at most.
-pub(crate) const DIRECTORY_LIMIT: u64 = 128 << 20;
+pub(crate) const DIRECTORY_LIMIT: u64 = 32 << 20;
 /// Pieces of a file that are kept at most.
 pub(crate) const PIECES_LIMIT: usize = 1 << 20;
 
