@@ -32,6 +32,7 @@ pub mod sessions;
 pub mod smb_scene;
 pub mod stacks;
 pub mod store_suite;
+pub mod terminal;
 pub mod tool;
 pub mod vmfs;
 
