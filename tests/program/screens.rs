@@ -59,7 +59,7 @@ const ENGLISH: Words = Words {
     pick: "Which disk shall take node?",
     restore_plan: "will overwrite these disks",
     restore_question: "All data on them will be lost.",
-    typed: "Type its name as it stands here",
+    typed: "Confirm again",
     compare: "that it is compared with",
 };
 
@@ -79,7 +79,7 @@ const JAPANESE: Words = Words {
     pick: "node に対応するディスクを選んでください。",
     restore_plan: "次のディスクを上書きします",
     restore_question: "ディスクのデータはすべて失われます",
-    typed: "下の名前をそのまま入力し",
+    typed: "再確認",
     compare: "比較するディスクを選んでください",
 };
 
@@ -192,10 +192,10 @@ fn a_wrong_password_is_told_and_the_right_one_goes_on() {
     let scene = Scene::new();
     let disk = disk();
     let terminal = open(&[disk.text()], &[]);
-    to_share(&terminal, &scene, "wrong");
-    terminal.wait_for(&["[target-login]", "*****"]);
-    assert!(!terminal.text().contains("wrong"), "{}", terminal.text());
-    terminal.press(&"\x7f".repeat(5));
+    to_share(&terminal, &scene, "hunter2");
+    terminal.wait_for(&["[target-login]", "*******"]);
+    assert!(!terminal.text().contains("hunter2"), "{}", terminal.text());
+    terminal.press(&"\x7f".repeat(7));
     terminal.press(PASSWORD);
     terminal.press(ENTER);
     terminal.press(ENTER);
@@ -224,15 +224,24 @@ fn stalled_save(scene: &Scene, disk: &SampleDisk) -> Terminal {
     terminal
 }
 
+/// Waits until the work has run for so many seconds.
+fn wait_for_elapsed(terminal: &Terminal, seconds: u64) {
+    let elapsed = |screen: &str| {
+        let rest = screen.split_once("elapsed ")?.1;
+        rest.split_once(" s")?.0.parse::<u64>().ok()
+    };
+    terminal.wait_until("the elapsed time", |screen| elapsed(screen).is_some_and(|elapsed| elapsed >= seconds));
+}
+
 #[test]
 fn work_stops_in_order_and_goes_on_later() {
     let scene = Scene::new();
     let disk = disk();
     let terminal = stalled_save(&scene, &disk);
     // What runs is drawn twice a second at most.
-    terminal.wait_for(&["elapsed 2 s"]);
+    wait_for_elapsed(&terminal, 2);
     let before = terminal.sent_bytes();
-    terminal.wait_for(&["elapsed 6 s"]);
+    wait_for_elapsed(&terminal, 6);
     let sent = terminal.sent_bytes() - before;
     assert!((1..4 * 2048).contains(&sent), "{sent} bytes in 4 s");
     // Asked first, and not preselected.

@@ -96,15 +96,21 @@ impl Terminal {
     /// Waits until all of these texts are shown at once.
     #[track_caller]
     pub fn wait_for(&self, texts: &[&str]) {
+        self.wait_until(&format!("{texts:?}"), |screen| texts.iter().all(|text| screen.contains(text)));
+    }
+
+    /// Waits until the screen is as it should be.
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, is_met: impl Fn(&str) -> bool) {
         let began = Instant::now();
         let mut shown = self.shown.0.lock().unwrap();
         loop {
             let screen = shown.parser.screen().contents();
-            if texts.iter().all(|text| screen.contains(text)) {
+            if is_met(&screen) {
                 return;
             }
             let left = PATIENCE.saturating_sub(began.elapsed());
-            assert!(!left.is_zero() && !shown.is_closed, "{texts:?} is not shown, but\n{screen}");
+            assert!(!left.is_zero() && !shown.is_closed, "{what} is not shown, but\n{screen}");
             shown = self.shown.1.wait_timeout(shown, left).unwrap().0;
         }
     }

@@ -33,6 +33,8 @@ const TICK: Duration = Duration::from_millis(500);
 const ESCAPE: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
 /// Nothing is drawn by itself while nothing runs.
 const IDLE: Duration = Duration::from_secs(3600);
+/// A job that nobody wants any more closes its target within this time, or is left alone.
+const PARTING: Duration = Duration::from_secs(10);
 
 /// What reaches the thread of the screens.
 pub enum Message {
@@ -67,11 +69,18 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
     listen(&sender, signals);
     let (jobs, to_do) = mpsc::channel();
     let tells = sender;
-    std::thread::spawn(move || worker::run(&to_do, &tells, &files));
+    let (working, ended) = mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        worker::run(&to_do, &tells, &files);
+        drop(working);
+    });
     let state = State::new(present_language(), look(), settings());
     let screens =
         Screens { state, terminal: Some(terminal), receiver, jobs, current: None, number: 0, began: Instant::now() };
-    Ok(screens.run())
+    let status = screens.run();
+    // A target that a job has mounted is unmounted; what was planned ends by itself.
+    let _ = ended.recv_timeout(PARTING);
+    Ok(status)
 }
 
 /// Threads for keys and signals. They end with the program.
@@ -188,7 +197,8 @@ impl Screens {
             let end = match self.receiver.recv_timeout(wait) {
                 Ok(message) => self.take(message),
                 Err(RecvTimeoutError::Timeout) => {
-                    next_tick = Instant::now() + TICK;
+                    let now = Instant::now();
+                    next_tick = now.checked_add(TICK).unwrap_or(now);
                     if self.state.is_running() {
                         self.fetch();
                         let time = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -201,10 +211,18 @@ impl Screens {
             };
             match end {
                 None => {}
-                Some(End::Wanted) => return DONE,
-                Some(End::Status(status)) => return status,
+                Some(End::Wanted) => return self.part(DONE),
+                Some(End::Status(status)) => return self.part(status),
             }
         }
+    }
+
+    /// Gives the terminal back, and ends what was only planned.
+    fn part(self, status: u8) -> u8 {
+        if let Some(current) = &self.current {
+            current.cancel.cancel();
+        }
+        status
     }
 
     /// Draws; a terminal that takes nothing has gone.
