@@ -90,9 +90,12 @@ fn files_are_short() {
     }
 }
 
-/// The texts of a language by their key.
-fn texts(language: &str) -> BTreeMap<String, String> {
-    let file = std::fs::read_to_string(root().join(format!("crates/sosei/locales/{language}.yml"))).unwrap();
+/// The crates that have texts.
+const WITH_TEXTS: [&str; 2] = ["sosei", "tui"];
+
+/// The texts of a crate in a language by their key.
+fn texts(of: &str, language: &str) -> BTreeMap<String, String> {
+    let file = std::fs::read_to_string(root().join(format!("crates/{of}/locales/{language}.yml"))).unwrap();
     let (mut group, mut texts) = (String::new(), BTreeMap::new());
     for line in file.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
         let (key, value) = line.split_once(':').unwrap_or_else(|| panic!("{language}: {line}"));
@@ -115,12 +118,14 @@ fn placeholders(text: &str) -> BTreeSet<&str> {
 
 #[test]
 fn every_text_is_there_in_both_languages_with_the_same_values() {
-    let (english, japanese) = (texts("en"), texts("ja"));
-    let keys = |texts: &BTreeMap<String, String>| texts.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(keys(&english), keys(&japanese));
-    assert!(english.len() > 100);
-    for (key, text) in &english {
-        assert_eq!(placeholders(text), placeholders(&japanese[key]), "{key}");
+    for of in WITH_TEXTS {
+        let (english, japanese) = (texts(of, "en"), texts(of, "ja"));
+        let keys = |texts: &BTreeMap<String, String>| texts.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(keys(&english), keys(&japanese));
+        assert!(english.len() > 100);
+        for (key, text) in &english {
+            assert_eq!(placeholders(text), placeholders(&japanese[key]), "{key}");
+        }
     }
 }
 
@@ -146,7 +151,7 @@ fn every_code_has_a_text_in_both_languages() {
         ("finding", codes("crates/layout/src/region.rs", "FindingCode")),
     ];
     for language in ["en", "ja"] {
-        let texts = texts(language);
+        let texts = texts("sosei", language);
         for (group, codes) in &tables {
             assert!(codes.len() > 3, "{group}: {codes:?}");
             for code in codes {
@@ -158,17 +163,24 @@ fn every_code_has_a_text_in_both_languages() {
 
 #[test]
 fn every_text_that_the_program_asks_for_is_there() {
-    let texts = texts("en");
-    for file in sources(&root().join("crates/sosei/src")) {
-        let source = std::fs::read_to_string(&file).unwrap();
-        for rest in source.split("t!(").skip(1) {
-            let Some(key) = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next()) else {
-                continue;
-            };
-            // Other macros end in `t!` too.
-            if key.contains('.') && !key.contains([' ', '{']) {
-                assert!(texts.contains_key(key), "{}: {key}", file.display());
+    for (of, call) in [("sosei", "t!("), ("tui", "say!("), ("tui", "say_key(")] {
+        let texts = texts(of, "en");
+        let mut asked = 0;
+        for file in sources(&root().join(format!("crates/{of}/src"))) {
+            let source = std::fs::read_to_string(&file).unwrap();
+            for rest in source.split(call).skip(1) {
+                // The language comes before the key.
+                let rest = if of == "tui" { rest.split_once(',').map_or("", |(_, rest)| rest) } else { rest };
+                let Some(key) = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next()) else {
+                    continue;
+                };
+                // Other macros end in `t!` too.
+                if key.contains('.') && !key.contains([' ', '{']) {
+                    asked += 1;
+                    assert!(texts.contains_key(key), "{}: {key}", file.display());
+                }
             }
         }
+        assert!(asked > 0 || call == "say_key(", "{of}: nothing asks by {call}");
     }
 }

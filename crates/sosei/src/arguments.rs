@@ -10,8 +10,10 @@ use crate::language::Language;
 
 /// Image a server's disks and bring the server back from them.
 #[derive(Debug, Parser)]
-#[command(name = "sosei", version, arg_required_else_help = true)]
+#[command(name = "sosei", version, subcommand_required = false)]
 #[command(after_help = "\
+Without a command, on a terminal, it opens the screens.
+
 TARGET is a directory that exists, usb:LABEL, nfs://HOST/EXPORT, smb://USER@HOST/SHARE or s3://BUCKET/PREFIX.
 DISK is a block device or a regular file that holds a disk's bytes.
 
@@ -20,7 +22,10 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some sectors were unrea
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
+    /// Without a command: a file that holds a disk's bytes, shown on the screens beside the attached disks; may be repeated
+    #[arg(long = "disk", value_name = "FILE")]
+    pub disks: Vec<PathBuf>,
     /// What all commands take.
     #[command(flatten)]
     pub general: General,

@@ -1,27 +1,26 @@
 //! One module for each command.
 
 mod checklist;
-mod compare;
+pub mod compare;
 mod console;
-mod describe;
-mod disks;
-mod identity;
+pub mod describe;
+pub mod disks;
+pub mod identity;
 mod images;
 mod machine_at_hand;
-mod restore;
-mod save;
+pub mod restore;
+pub mod save;
 mod set;
 mod show;
-mod systems;
-mod verify;
+pub mod systems;
+pub mod verify;
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Command, General};
 use crate::failure::Failure;
 
 /// Does what was asked; returns the exit status.
-pub fn run(arguments: Arguments) -> Result<u8, Failure> {
-    let general = arguments.general;
-    match arguments.command {
+pub fn run(command: Command, general: General) -> Result<u8, Failure> {
+    match command {
         Command::Disks { disks } => disks::run(&disks, general),
         Command::Save(save) => save::run(&save, general),
         Command::Restore(restore) => restore::run(&restore, general),

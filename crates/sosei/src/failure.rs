@@ -34,6 +34,8 @@ pub struct Failure {
     pub state: String,
     /// What to do next.
     pub next: String,
+    /// What `--confirm` must name to do it all the same; `None` where nothing helps.
+    pub confirm: Option<String>,
 }
 
 impl Failure {
@@ -105,8 +107,20 @@ impl Failure {
         Self { next, ..Self::refused("repository-disk", &message) }
     }
 
+    /// Where this is confirmed, it is done all the same.
+    pub fn unless_confirmed(self, id: &str) -> Self {
+        Self { confirm: Some(id.to_owned()), ..self }
+    }
+
     fn new(status: u8, code: &str, message: &str, state: &str, next: &str) -> Self {
-        Self { status, code: code.into(), message: message.into(), state: state.into(), next: next.into() }
+        Self {
+            status,
+            code: code.into(),
+            message: message.into(),
+            state: state.into(),
+            next: next.into(),
+            confirm: None,
+        }
     }
 
     /// A save that ended early: what was stored is kept.

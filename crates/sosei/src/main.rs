@@ -16,12 +16,13 @@ mod operator;
 mod output;
 mod progress;
 mod safety;
+mod screens;
 mod signals;
 mod target;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 rust_i18n::i18n!("locales", fallback = "en");
 
@@ -47,7 +48,16 @@ fn main() -> ExitCode {
         language::use_language(language);
     }
     let json = arguments.general.json;
-    match commands::run(arguments) {
+    let done = match arguments.command {
+        Some(command) if arguments.disks.is_empty() => commands::run(command, arguments.general),
+        Some(_) => Err(failure::Failure::usage("usage", &rust_i18n::t!("failure.disk_option"))),
+        None if screens::can_open() && !json => screens::run(arguments.disks),
+        None => {
+            eprint!("{}", arguments::Arguments::command().render_help());
+            return ExitCode::from(failure::WRONG_USAGE);
+        }
+    };
+    match done {
         // What was asked for was done, but whoever asked can't know.
         Ok(failure::DONE) if !output::has_arrived() => ExitCode::from(failure::FAILED),
         Ok(status) => ExitCode::from(status),

@@ -25,7 +25,8 @@ pub fn refuse_repository_disk(target: &Target, disk: &Path) -> Result<(), Failur
 pub fn refuse_file_with_other_names(disk: &Path, confirmed: &[String]) -> Result<(), Failure> {
     let path = disk.display().to_string();
     if device::has_other_names(disk) && !confirmed.contains(&path) {
-        return Err(Failure::refused("other-names", &t!("failure.other_names", disk = path)));
+        let message = t!("failure.other_names", disk = path);
+        return Err(Failure::refused("other-names", &message).unless_confirmed(&path));
     }
     Ok(())
 }
@@ -37,7 +38,7 @@ pub fn refuse_shared(path: &Path, attached: &[Attached], confirmed: &[String]) -
         Some(evidence) if !is_confirmed(&disk, confirmed) => {
             let id = disk.wwn.or(disk.serial).unwrap_or_else(|| path.display().to_string());
             let message = t!("failure.shared", disk = path.display(), evidence = evidence, id = id);
-            Err(Failure::refused("shared-disk", &message))
+            Err(Failure::refused("shared-disk", &message).unless_confirmed(&id))
         }
         _ => Ok(()),
     }
@@ -73,7 +74,7 @@ pub fn refuse_collision(
     match found.iter().find(|(_, path)| !confirmed.contains(&path.display().to_string())) {
         Some((id, other)) => {
             let message = t!("failure.same_signature", disk = other.display(), id = id);
-            Err(Failure::refused("same-signature", &message))
+            Err(Failure::refused("same-signature", &message).unless_confirmed(&other.display().to_string()))
         }
         None => Ok(()),
     }

@@ -129,6 +129,15 @@ pub struct Image {
     pub disks: Vec<Disk>,
 }
 
+impl Image {
+    /// One of which nothing more is known.
+    pub fn new(name: String, state: ImageState) -> Self {
+        let nothing = String::new;
+        let (time, host, note, set) = (nothing(), nothing(), nothing(), nothing());
+        Self { name, state, time, host, note, set, bytes: 0, disks: Vec::new() }
+    }
+}
+
 /// A target that was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Repository {

@@ -28,7 +28,12 @@ pub fn run(target: &str, image: &ImageName, disks: &[String], general: General) 
     } else {
         lines(&comparison, image).iter().for_each(line);
     }
-    Ok(if is_equal { DONE } else { FAILED })
+    Ok(status(&comparison))
+}
+
+/// The exit status of a comparison.
+pub fn status(comparison: &Comparison) -> u8 {
+    if comparison.differences.is_empty() { DONE } else { FAILED }
 }
 
 /// Compares for an operator.

@@ -135,8 +135,11 @@ impl Running {
         let highest = rates.iter().copied().max().unwrap_or_default().max(1);
         let width = page.columns().min(60);
         let shown = rates.iter().skip(rates.len().saturating_sub(width));
-        let eighths = |rate: &u64| u64::try_from(u128::from(*rate).saturating_mul(8) / u128::from(highest));
-        let graph: String = shown.map(|rate| page.look().eighths(eighths(rate).unwrap_or(8))).collect();
+        let eighths = |rate: &u64| {
+            let eighths = u128::from(*rate).saturating_mul(8).checked_div(u128::from(highest));
+            eighths.and_then(|eighths| u64::try_from(eighths).ok()).unwrap_or(8)
+        };
+        let graph: String = shown.map(|rate| page.look().eighths(eighths(rate))).collect();
         Row::new(Tone::Full, graph)
     }
 }

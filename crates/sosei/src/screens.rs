@@ -1,0 +1,360 @@
+//! The screens: the terminal on one side, the work on the other.
+//!
+//! This thread draws and reads what other threads send: keys, signals, and what the worker tells. The worker goes on
+//! when the terminal goes; the program then ends with the work.
+
+mod keys;
+mod terminal;
+mod views;
+mod worker;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use rust_i18n::t;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use session::Cancel;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
+use signal_hook::iterator::Signals;
+use tui::{Action, Drawing, Event, Language, Look, Scope, Settings, State};
+
+use self::keys::{Input, Keys};
+use self::terminal::Taken;
+use self::worker::{Answer, Job, Mailbox};
+use crate::failure::{CANCELLED, DONE, Failure};
+use crate::{language, machine};
+
+/// What is drawn by itself is drawn twice a second at most: a serial line is slow.
+const TICK: Duration = Duration::from_millis(500);
+/// After so long an Escape was one. Bytes of one key come apart on slow consoles.
+const ESCAPE: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+/// Nothing is drawn by itself while nothing runs.
+const IDLE: Duration = Duration::from_secs(3600);
+/// A job that nobody wants any more closes its target within this time, or is left alone.
+const PARTING: Duration = Duration::from_secs(10);
+
+/// What reaches the thread of the screens.
+pub enum Message {
+    /// Something was typed.
+    Input(Input),
+    /// The terminal has gone.
+    Gone,
+    /// A signal came.
+    Signal(i32),
+    /// The worker tells something.
+    Worker {
+        /// Of which job.
+        job: u64,
+        /// What.
+        event: Event,
+        /// With what status the job ended; `None` where it goes on.
+        status: Option<u8>,
+    },
+}
+
+/// Whether somebody sits at a terminal.
+pub fn can_open() -> bool {
+    terminal::is_there()
+}
+
+/// Opens the screens, with files that hold disks beside those that are attached. Returns the exit status.
+pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
+    let system = |error: io::Error| Failure::from(session::Error::System(error));
+    let (sender, receiver) = mpsc::channel();
+    let signals = Signals::new([SIGWINCH, SIGHUP, SIGTERM, SIGINT]).map_err(system)?;
+    let terminal = Taken::new().map_err(system)?;
+    listen(&sender, signals);
+    let (jobs, to_do) = mpsc::channel();
+    let tells = sender;
+    let (working, ended) = mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        worker::run(&to_do, &tells, &files);
+        drop(working);
+    });
+    let state = State::new(present_language(), look(), settings());
+    let screens =
+        Screens { state, terminal: Some(terminal), receiver, jobs, current: None, number: 0, began: Instant::now() };
+    let status = screens.run();
+    // A target that a job has mounted is unmounted; what was planned ends by itself.
+    let _ = ended.recv_timeout(PARTING);
+    Ok(status)
+}
+
+/// Threads for keys and signals. They end with the program.
+fn listen(sender: &Sender<Message>, mut signals: Signals) {
+    let to = sender.clone();
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            if to.send(Message::Signal(signal)).is_err() {
+                break;
+            }
+        }
+    });
+    let to = sender.clone();
+    std::thread::spawn(move || {
+        let _ = read_keys(&to);
+        let _ = to.send(Message::Gone);
+    });
+}
+
+/// Reads keys until the terminal has gone.
+fn read_keys(to: &Sender<Message>) -> io::Result<()> {
+    let stdin = io::stdin();
+    let mut keys = Keys::default();
+    let mut bytes = [0; 1024];
+    let send = |input| to.send(Message::Input(input)).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe));
+    loop {
+        let mut waited = [PollFd::new(&stdin, PollFlags::IN)];
+        match poll(&mut waited, keys.is_waiting().then_some(&ESCAPE)) {
+            Ok(0) => {
+                keys.pause().map(send).transpose()?;
+                continue;
+            }
+            Err(rustix::io::Errno::INTR) => continue,
+            other => other?,
+        };
+        match rustix::io::read(&stdin, &mut bytes) {
+            Ok(0) => return Ok(()),
+            Ok(length) => {
+                for input in keys.feed(bytes.get(..length).unwrap_or_default()) {
+                    send(input)?;
+                }
+            }
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Colours where nothing speaks against them; plain characters where the locale is not UTF-8, or asks for them.
+fn look() -> Look {
+    let terminal = variable("TERM").unwrap_or_default();
+    let has_colours = variable("NO_COLOR").is_none() && !matches!(terminal.as_str(), "" | "dumb" | "vt100" | "vt102");
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| variable(name)).unwrap_or_default();
+    let is_utf8 = locale.to_lowercase().replace('-', "").ends_with("utf8");
+    let is_plain = variable("SOSEI_ASCII").is_some() || !is_utf8;
+    Look { has_colours, drawing: if is_plain { Drawing::Ascii } else { Drawing::Unicode } }
+}
+
+fn present_language() -> Language {
+    if *rust_i18n::locale() == *"ja" { Language::Japanese } else { Language::English }
+}
+
+fn settings() -> Settings {
+    let host = machine::record(device::EFI_VARIABLES.as_ref()).host_name.unwrap_or_default();
+    let plain: String = host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
+    let plain = plain.trim_matches('-');
+    let name = if plain.is_empty() { "server" } else { plain };
+    let date = jiff::Timestamp::now().strftime("%Y%m%d").to_string();
+    Settings {
+        version: env!("CARGO_PKG_VERSION").into(),
+        image: format!("{}-{date}", name.get(..40).unwrap_or(name)),
+        host,
+        can_draw_kanji: variable("TERM").is_none_or(|terminal| terminal != "linux"),
+        is_appliance: variable("SOSEI_APPLIANCE").is_some(),
+    }
+}
+
+/// The job that the screens wait for.
+struct Current {
+    number: u64,
+    cancel: Cancel,
+    answers: Sender<Answer>,
+    mailbox: Arc<Mailbox>,
+}
+
+struct Screens {
+    state: State,
+    /// `None` when it has gone.
+    terminal: Option<Taken>,
+    receiver: Receiver<Message>,
+    jobs: Sender<Job>,
+    current: Option<Current>,
+    number: u64,
+    began: Instant,
+}
+
+/// What ends the program.
+enum End {
+    Wanted,
+    Status(u8),
+}
+
+impl Screens {
+    fn run(mut self) -> u8 {
+        self.draw();
+        let mut next_tick = Instant::now();
+        loop {
+            let now = Instant::now();
+            let wait = if self.state.is_running() { next_tick.saturating_duration_since(now) } else { IDLE };
+            let end = match self.receiver.recv_timeout(wait) {
+                Ok(message) => self.take(message),
+                Err(RecvTimeoutError::Timeout) => {
+                    let now = Instant::now();
+                    next_tick = now.checked_add(TICK).unwrap_or(now);
+                    if self.state.is_running() {
+                        self.fetch();
+                        let time = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                        self.state.on(Event::Tick(time));
+                        self.draw();
+                    }
+                    None
+                }
+                Err(RecvTimeoutError::Disconnected) => Some(End::Wanted),
+            };
+            match end {
+                None => {}
+                Some(End::Wanted) => return self.part(DONE),
+                Some(End::Status(status)) => return self.part(status),
+            }
+        }
+    }
+
+    /// Gives the terminal back, and ends what was only planned.
+    fn part(self, status: u8) -> u8 {
+        if let Some(current) = &self.current {
+            current.cancel.cancel();
+        }
+        status
+    }
+
+    /// Draws; a terminal that takes nothing has gone.
+    fn draw(&mut self) {
+        if let Some(terminal) = &mut self.terminal
+            && terminal.draw(&self.state).is_err()
+        {
+            self.terminal = None;
+        }
+    }
+
+    /// Tells the screens what has happened meanwhile.
+    fn fetch(&mut self) {
+        let events = self.current.as_ref().map(|current| current.mailbox.fetch()).unwrap_or_default();
+        for event in events {
+            self.state.on(event);
+        }
+    }
+
+    fn take(&mut self, message: Message) -> Option<End> {
+        match message {
+            Message::Input(Input::Key(key)) => {
+                let action = self.state.on(Event::Key(key));
+                let end = action.and_then(|action| self.act(action));
+                self.draw();
+                end
+            }
+            Message::Input(Input::Cursor { line, column }) => {
+                if let Some(terminal) = &mut self.terminal {
+                    let _ = terminal.resize_to(terminal::area(column, line));
+                }
+                self.draw();
+                None
+            }
+            Message::Signal(SIGWINCH) => {
+                if let Some(terminal) = &mut self.terminal {
+                    let _ = terminal.resize();
+                }
+                self.draw();
+                None
+            }
+            Message::Gone | Message::Signal(SIGHUP) => self.leave_terminal(),
+            Message::Signal(_) => self.stop(),
+            Message::Worker { job, event, status } => self.tell(job, event, status),
+        }
+    }
+
+    /// The terminal has gone. What runs goes on; what was only planned does not.
+    fn leave_terminal(&mut self) -> Option<End> {
+        self.terminal = None;
+        if self.state.is_working() && self.current.is_some() { None } else { Some(End::Status(DONE)) }
+    }
+
+    /// Somebody wants the program to end: in order.
+    fn stop(&mut self) -> Option<End> {
+        match &self.current {
+            Some(current) if self.state.is_working() => {
+                current.cancel.cancel();
+                // Its end is the end of the program.
+                self.terminal = None;
+                None
+            }
+            _ => Some(End::Status(CANCELLED)),
+        }
+    }
+
+    fn tell(&mut self, job: u64, event: Event, status: Option<u8>) -> Option<End> {
+        if self.current.as_ref().is_none_or(|current| current.number != job) {
+            return None;
+        }
+        self.fetch();
+        if let Some(status) = status {
+            self.current = None;
+            if self.terminal.is_none() {
+                return Some(End::Status(status));
+            }
+        }
+        self.state.on(event);
+        self.draw();
+        None
+    }
+
+    fn act(&mut self, action: Action) -> Option<End> {
+        match action {
+            Action::UseLanguage(wanted) => language::use_language(match wanted {
+                Language::English => language::Language::En,
+                Language::Japanese => language::Language::Ja,
+            }),
+            Action::Scope(scope) => self.answer(Answer::Scope(match scope {
+                Scope::OneNode => session::Scope::OneNode,
+                Scope::AllNodes => session::Scope::AllNodes,
+            })),
+            Action::Go => self.answer(Answer::Go),
+            Action::Cancel => self.current.iter().for_each(|current| current.cancel.cancel()),
+            Action::Leave => {
+                if let Some(current) = self.current.take() {
+                    current.cancel.cancel();
+                }
+            }
+            Action::Reboot => return self.power("reboot"),
+            Action::PowerOff => return self.power("poweroff"),
+            Action::Quit => return Some(End::Wanted),
+            job => self.begin(job),
+        }
+        None
+    }
+
+    fn answer(&self, answer: Answer) {
+        if let Some(current) = &self.current {
+            let _ = current.answers.send(answer);
+        }
+    }
+
+    fn begin(&mut self, action: Action) {
+        self.number = self.number.saturating_add(1);
+        let (answers, answered) = mpsc::channel();
+        let (cancel, mailbox) = (Cancel::new(), Arc::<Mailbox>::default());
+        let job =
+            Job { number: self.number, action, cancel: cancel.clone(), answers: answered, mailbox: mailbox.clone() };
+        self.current = Some(Current { number: self.number, cancel, answers, mailbox });
+        let _ = self.jobs.send(job);
+    }
+
+    fn power(&mut self, command: &str) -> Option<End> {
+        match std::process::Command::new(command).status() {
+            Ok(status) if status.success() => Some(End::Wanted),
+            outcome => {
+                let details = outcome.map_or_else(|error| error.to_string(), |status| status.to_string());
+                let message = t!("failure.power", command = command, details = details);
+                self.state.on(Event::Failed(views::failure(&Failure::usage("power", &message))));
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The terminal: taken over, drawn on, and given back, whatever happens.
+//!
+//! Colours are sent as the sixteen of ECMA-48: the library's `38;5;1` means "blink, bold" to a terminal that knows no
+//! more than those, and firmware consoles don't.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Once;
+
+use crossterm::cursor::{Hide, MoveTo, Show};
+use crossterm::terminal::{
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
+use crossterm::{QueueableCommand, queue};
+use ratatui::backend::{Backend, WindowSize};
+use ratatui::buffer::Cell;
+use ratatui::layout::{Position, Rect, Size};
+use ratatui::style::{Color, Modifier};
+use ratatui::{Terminal, TerminalOptions, Viewport};
+use unicode_width::UnicodeWidthStr;
+
+/// The size of a terminal that does not say it, as a serial line, until it has answered.
+const ASSUMED: Rect = Rect { x: 0, y: 0, width: 80, height: 24 };
+/// Larger ones are not drawn on to their end.
+const LARGEST: (u16, u16) = (400, 200);
+
+/// A terminal in the hands of the program; given back when this value goes.
+pub struct Taken {
+    terminal: Terminal<Plain>,
+    area: Rect,
+}
+
+/// Whether somebody sits at a terminal.
+pub fn is_there() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+impl Taken {
+    /// Takes the terminal over.
+    ///
+    /// # Errors
+    /// Where it is none.
+    pub fn new() -> io::Result<Self> {
+        give_back_on_panic();
+        let (area, is_known) = size();
+        enable_raw_mode()?;
+        let mut backend = Plain::default();
+        backend.bytes.queue(EnterAlternateScreen)?.queue(Hide)?.queue(Clear(ClearType::All))?;
+        if !is_known {
+            ask_for_size(&mut backend.bytes)?;
+        }
+        let terminal = Terminal::with_options(backend, TerminalOptions { viewport: Viewport::Fixed(area) });
+        let mut taken = Self { terminal: terminal?, area };
+        taken.terminal.backend_mut().flush()?;
+        Ok(taken)
+    }
+
+    /// Draws what has changed.
+    ///
+    /// # Errors
+    /// Where the terminal has gone.
+    pub fn draw(&mut self, state: &tui::State) -> io::Result<()> {
+        self.terminal.draw(|frame| state.draw(frame)).map(|_| ())
+    }
+
+    /// Asks the terminal for its size again, and draws all of it anew.
+    ///
+    /// # Errors
+    /// Where the terminal has gone.
+    pub fn resize(&mut self) -> io::Result<()> {
+        let (area, is_known) = size();
+        if is_known { self.resize_to(area) } else { ask_for_size(&mut self.terminal.backend_mut().bytes) }
+    }
+
+    /// The terminal has this size.
+    ///
+    /// # Errors
+    /// Where the terminal has gone.
+    pub fn resize_to(&mut self, area: Rect) -> io::Result<()> {
+        if area != self.area {
+            self.area = area;
+            self.terminal.resize(area)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+/// The area that a terminal of this size is drawn on.
+pub fn area(columns: u16, lines: u16) -> Rect {
+    Rect { x: 0, y: 0, width: columns.min(LARGEST.0), height: lines.min(LARGEST.1) }
+}
+
+/// Size of the terminal, and whether it is known.
+fn size() -> (Rect, bool) {
+    match crossterm::terminal::window_size() {
+        Ok(size) if size.columns > 0 && size.rows > 0 => (area(size.columns, size.rows), true),
+        _ => (ASSUMED, false),
+    }
+}
+
+/// The cursor goes as far as it can, and the terminal says where that was.
+fn ask_for_size(bytes: &mut Vec<u8>) -> io::Result<()> {
+    bytes.write_all(b"\x1b[999;999H\x1b[6n")
+}
+
+fn give_back() {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(b"\x1b[0m");
+    let _ = queue!(out, LeaveAlternateScreen, Show);
+    let _ = out.flush();
+    let _ = disable_raw_mode();
+}
+
+/// The message of a panic must be readable, and the terminal usable.
+fn give_back_on_panic() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            give_back();
+            before(panic);
+        }));
+    });
+}
+
+/// Draws in as few bytes as it can, and sends them at once.
+#[derive(Default)]
+struct Plain {
+    bytes: Vec<u8>,
+    cursor: Option<Position>,
+}
+
+impl Backend for Plain {
+    type Error = io::Error;
+
+    fn draw<'a, I>(&mut self, content: I) -> io::Result<()>
+    where
+        I: Iterator<Item = (u16, u16, &'a Cell)>,
+    {
+        let mut next = None;
+        let mut style = (Color::Reset, Color::Reset, Modifier::empty());
+        let mut is_styled = false;
+        for (x, y, cell) in content {
+            if next != Some((x, y)) {
+                self.bytes.queue(MoveTo(x, y))?;
+            }
+            let wanted = (cell.fg, cell.bg, cell.modifier);
+            if wanted != style {
+                style = wanted;
+                is_styled = true;
+                self.bytes.write_all(select(style).as_bytes())?;
+            }
+            self.bytes.write_all(cell.symbol().as_bytes())?;
+            let width = u16::try_from(cell.symbol().width()).unwrap_or(1).max(1);
+            next = Some((x.saturating_add(width), y));
+        }
+        if is_styled {
+            self.bytes.write_all(b"\x1b[m")?;
+        }
+        Ok(())
+    }
+
+    fn hide_cursor(&mut self) -> io::Result<()> {
+        if self.cursor.take().is_some() {
+            self.bytes.queue(Hide)?;
+        }
+        Ok(())
+    }
+
+    fn show_cursor(&mut self) -> io::Result<()> {
+        self.bytes.queue(Show).map(|_| ())
+    }
+
+    fn get_cursor_position(&mut self) -> io::Result<Position> {
+        Ok(self.cursor.unwrap_or_default())
+    }
+
+    fn set_cursor_position<P: Into<Position>>(&mut self, position: P) -> io::Result<()> {
+        let position = position.into();
+        self.cursor = Some(position);
+        self.bytes.queue(MoveTo(position.x, position.y)).map(|_| ())
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        self.bytes.queue(Clear(ClearType::All)).map(|_| ())
+    }
+
+    fn clear_region(&mut self, _: ratatui::backend::ClearType) -> io::Result<()> {
+        self.clear()
+    }
+
+    fn size(&self) -> io::Result<Size> {
+        Ok(size().0.as_size())
+    }
+
+    fn window_size(&mut self) -> io::Result<WindowSize> {
+        Ok(WindowSize { columns_rows: size().0.as_size(), pixels: Size::default() })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let bytes = std::mem::take(&mut self.bytes);
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let mut out = io::stdout().lock();
+        out.write_all(&bytes)?;
+        out.flush()
+    }
+}
+
+/// The sequence that selects a style.
+fn select((foreground, background, modifier): (Color, Color, Modifier)) -> String {
+    let mut numbers = vec!["0".to_owned()];
+    if modifier.contains(Modifier::BOLD) {
+        numbers.push("1".into());
+    }
+    if modifier.contains(Modifier::REVERSED) {
+        numbers.push("7".into());
+    }
+    numbers.extend(number(foreground).map(|number| format!("3{number}")));
+    numbers.extend(number(background).map(|number| format!("4{number}")));
+    format!("\x1b[{}m", numbers.join(";"))
+}
+
+fn number(colour: Color) -> Option<u8> {
+    Some(match colour {
+        Color::Black => 0,
+        Color::Red => 1,
+        Color::Green => 2,
+        Color::Yellow => 3,
+        Color::Blue => 4,
+        Color::Magenta => 5,
+        Color::Cyan => 6,
+        Color::White | Color::Gray => 7,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_the_sixteen_of_every_terminal() {
+        assert_eq!(select((Color::White, Color::Blue, Modifier::BOLD)), "\x1b[0;1;37;44m");
+        assert_eq!(select((Color::Reset, Color::Reset, Modifier::REVERSED)), "\x1b[0;7m");
+    }
+
+    #[test]
+    fn what_stands_side_by_side_is_sent_in_one_piece() {
+        let mut backend = Plain::default();
+        let mut cells = [Cell::default(), Cell::default(), Cell::default()];
+        cells[0].set_symbol("蘇");
+        cells[1].set_symbol("a");
+        cells[2].set_symbol("b");
+        let [wide, a, b] = &cells;
+        backend.draw([(0, 0, wide), (2, 0, a), (9, 0, b)].into_iter()).unwrap();
+        assert_eq!(String::from_utf8(backend.bytes).unwrap(), "\x1b[1;1H蘇a\x1b[1;10Hb");
+    }
+}

@@ -1,0 +1,434 @@
+//! Every screen, as an operator sees it: in both languages, at two sizes, with plain characters too.
+//!
+//! The pictures in `tests/snapshots` are read as prose. `SOSEI_WRITE_SNAPSHOTS=1 cargo test -p tui` draws them anew.
+#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+
+use std::fmt::Write;
+use std::path::Path;
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use session::Phase;
+use tui::{
+    Action, Disk, Drawing, Event, Failure, Image, ImageState, Key, Language, Look, Note, Outcome, Plan, PlannedDisk,
+    Region, RegionKind, Repository, Settings, State, Weight,
+};
+use unicode_width::UnicodeWidthStr;
+
+const GIB: u64 = 1 << 30;
+
+struct Scene {
+    name: &'static str,
+    state: State,
+}
+
+fn start(language: Language, drawing: Drawing) -> State {
+    let settings = Settings {
+        version: "0.1.0".into(),
+        host: "node-a".into(),
+        image: "node-a-20261123".into(),
+        can_draw_kanji: true,
+        is_appliance: true,
+    };
+    State::new(language, Look { has_colours: false, drawing }, settings)
+}
+
+fn press(state: &mut State, keys: &[Key]) -> Option<Action> {
+    keys.iter().map(|key| state.on(Event::Key(*key))).last().flatten()
+}
+
+fn write(state: &mut State, text: &str) {
+    text.chars().for_each(|character| {
+        state.on(Event::Key(Key::Character(character)));
+    });
+}
+
+fn region(name: &str, kind: RegionKind, length: u64, what: &str, holds: &str, saved: &str, used: u64) -> Region {
+    let [name, what, holds, saved] = [name, what, holds, saved].map(str::to_owned);
+    Region { name, kind, start: 1 << 20, length, what, holds, saved, used_bytes: used }
+}
+
+fn disks(is_japanese: bool) -> Vec<Disk> {
+    let say = |english: &str, japanese: &str| if is_japanese { japanese } else { english }.to_owned();
+    let used = |size: &str| say(&format!("used {size}"), &format!("使用領域 {size}"));
+    let whole = say("whole 1007 KiB: outside every partition", "全領域 1007 KiB: パーティションの外の領域です");
+    let sda = Disk {
+        path: "/dev/sda".into(),
+        name: "sda".into(),
+        size: 480 * GIB,
+        model: Some("HPE MK000480GWTTK".into()),
+        serial: Some("S4KVNA0M900001".into()),
+        wwn: Some("naa.5002538c40a00001".into()),
+        transport: Some("sata".into()),
+        table: "GPT".into(),
+        signature: Some("6a6e0d5c-7b21-4c6b-8e3d-50534f534549".into()),
+        sector_size: 512,
+        regions: vec![
+            region("gap1", RegionKind::Gap, 1_031_168, &say("(gap)", "(未割り当て)"), "", &whole, 1_031_168),
+            region("p1", RegionKind::Partition, 600 << 20, "EFI", "vfat \"ESP\"", &used("5.8 MiB"), 6 << 20),
+            region("p2", RegionKind::Partition, GIB, "Linux", "xfs \"boot\"", &used("280 MiB"), 280 << 20),
+            region("p3", RegionKind::Partition, 400 * GIB, "Linux LVM", "", &used("61.5 GiB"), 61 * GIB),
+        ],
+        notes: vec![Note {
+            code: "not-clean".into(),
+            text: say(
+                "p2: not cleanly unmounted: log has records",
+                "p2: 正常にアンマウントされていません: ログにレコードがあります",
+            ),
+            weight: Weight::Warning,
+        }],
+        problem: None,
+    };
+    let sdb = Disk {
+        path: "/dev/sdb".into(),
+        name: "sdb".into(),
+        size: 2048 * GIB,
+        model: Some("NEC iStorage M320".into()),
+        serial: Some("0000000931500021".into()),
+        wwn: Some("naa.600a0b800026cc8e".into()),
+        transport: Some("fc".into()),
+        table: "MBR".into(),
+        signature: Some("1b2c3d4e".into()),
+        sector_size: 512,
+        regions: vec![region(
+            "p1",
+            RegionKind::Partition,
+            2000 * GIB,
+            "NTFS",
+            "ntfs \"共有\"",
+            &used("900 GiB"),
+            900 * GIB,
+        )],
+        notes: vec![Note {
+            code: "shared-disk".into(),
+            text: say("it is connected by fc", "fc で接続されています"),
+            weight: Weight::Bad,
+        }],
+        problem: None,
+    };
+    let cd = Disk {
+        path: "/dev/sdc".into(),
+        name: "sdc".into(),
+        size: 8 * GIB,
+        transport: Some("usb".into()),
+        problem: Some(say("/dev/sdc can't be used: no medium", "/dev/sdc を使えません: メディアがありません")),
+        ..Disk::default()
+    };
+    vec![sda, sdb, cd]
+}
+
+fn repository(is_japanese: bool) -> Repository {
+    let sda = disks(is_japanese).remove(0);
+    let note = if is_japanese { "更新前" } else { "before the update" };
+    let image = Image {
+        time: "2026-11-22T13:04:12Z".into(),
+        host: "node-a".into(),
+        note: note.into(),
+        set: "cluster1".into(),
+        bytes: 62 * GIB,
+        disks: vec![sda],
+        ..Image::new("node-a-20261122".into(), ImageState::Whole)
+    };
+    let damage = ImageState::Damaged("images/old/manifest.json: at byte 17: expected a check, found another".into());
+    let images =
+        vec![image, Image::new("node-b-20261122".into(), ImageState::Unfinished), Image::new("old".into(), damage)];
+    Repository { location: "nfs://nas1/export/images".into(), exists: true, images }
+}
+
+/// From the first screen to an open target.
+fn opened(mut state: State, task: usize, is_japanese: bool) -> State {
+    press(&mut state, &[Key::Enter]);
+    press(&mut state, &vec![Key::Down; task]);
+    press(&mut state, &[Key::Enter, Key::Enter]);
+    write(&mut state, "nas1");
+    press(&mut state, &[Key::Enter]);
+    write(&mut state, "/export/images");
+    let action = press(&mut state, &[Key::Down, Key::Down, Key::Enter]);
+    assert!(matches!(&action, Some(Action::Open(place)) if place.target == "nfs://nas1/export/images"), "{action:?}");
+    state.on(Event::Opened(repository(is_japanese)));
+    state
+}
+
+/// To the disks of a save.
+fn listed(state: State, task: usize, is_japanese: bool) -> State {
+    let mut state = opened(state, task, is_japanese);
+    assert_eq!(press(&mut state, &[Key::Down, Key::Down, Key::Down, Key::Enter]), Some(Action::ListDisks));
+    state.on(Event::Disks(disks(is_japanese)));
+    state
+}
+
+fn save_plan(is_japanese: bool) -> Plan {
+    let mut source = disks(is_japanese).remove(0);
+    let notes = std::mem::take(&mut source.notes);
+    let disks = vec![PlannedDisk { source, destination: None, notes }];
+    Plan { image: "node-a-20261123".into(), bytes: 62 * GIB, disks, ..Plan::default() }
+}
+
+fn restore_plan(is_japanese: bool, asks_scope: bool) -> Plan {
+    let mut all = disks(is_japanese);
+    let (source, mut destination) = (all.remove(0), disks(is_japanese).remove(0));
+    destination.serial = Some("S4KVNA0M900777".into());
+    destination.regions.truncate(2);
+    let text = if is_japanese {
+        "sda:p3: DRBD 8.4 ミラー (400 GiB) の片側、世代 0123456789abcdef"
+    } else {
+        "sda:p3: half of a DRBD 8.4 mirror of 400 GiB, generation 0123456789abcdef"
+    };
+    let notes = vec![Note { code: "mirror".into(), text: text.into(), weight: Weight::Warning }];
+    let notes = if asks_scope { notes } else { Vec::new() };
+    let disks = vec![PlannedDisk { source, destination: Some(destination), notes: Vec::new() }];
+    Plan { image: "node-a-20261122".into(), bytes: 62 * GIB, disks, notes, asks_scope }
+}
+
+fn running(state: &mut State, is_japanese: bool) {
+    state.on(Event::Tick(0));
+    state.on(Event::Session(session::Event::Began { phase: Phase::Save, total: 62 * GIB }));
+    state.on(Event::Session(session::Event::Region { disk: "sda".into(), region: "p3".into() }));
+    state.on(Event::Session(session::Event::Resumed { stored: 3 * GIB }));
+    for second in 1..=40 {
+        let done = 110_000_000 * second + (second % 7) * 20_000_000;
+        state.on(Event::Session(session::Event::Progress { done }));
+        state.on(Event::Tick(second * 1000));
+    }
+    let text = if is_japanese {
+        "! 保存先から応答がありません (connection reset)。最長 5 min 再試行します。"
+    } else {
+        "The target does not answer (connection reset). Trying again for up to 5 min."
+    };
+    state.on(Event::Contact { text: text.into(), is_lost: true });
+}
+
+fn failure(code: &str, is_japanese: bool) -> Failure {
+    let say = |english: &str, japanese: &str| if is_japanese { japanese } else { english }.to_owned();
+    Failure {
+        code: code.into(),
+        message: say(
+            "/dev/sdb may be used by another machine: it is connected by fc.",
+            "/dev/sdb は別のマシンも使っている可能性があります: fc で接続されています。",
+        ),
+        state: say("Nothing was changed.", "何も変更していません。"),
+        next: say(
+            "If you are sure, do what the message names.",
+            "間違いがなければ、メッセージに示した操作を行ってください。",
+        ),
+        confirm: (code == "shared-disk").then(|| "naa.600a0b800026cc8e".into()),
+    }
+}
+
+fn scenes(language: Language, drawing: Drawing) -> Vec<Scene> {
+    let ja = language == Language::Japanese;
+    let start = || start(language, drawing);
+    let mut scenes = Vec::new();
+    let mut add = |name, state| scenes.push(Scene { name, state });
+    add("01-language", start());
+    let mut state = start();
+    press(&mut state, &[Key::Enter]);
+    add("02-task", state);
+    let mut state = start();
+    press(&mut state, &[Key::Enter, Key::Character('?')]);
+    add("03-help", state);
+    let mut state = start();
+    press(&mut state, &[Key::Enter, Key::Enter]);
+    add("04-target-kind", state);
+    let mut state = start();
+    press(&mut state, &[Key::Enter, Key::Enter, Key::Down, Key::Enter]);
+    write(&mut state, "nas1");
+    press(&mut state, &[Key::Down]);
+    write(&mut state, "images");
+    press(&mut state, &[Key::Down]);
+    write(&mut state, "operator");
+    press(&mut state, &[Key::Down, Key::Down]);
+    write(&mut state, "secret");
+    press(&mut state, &[Key::Down, Key::Enter]);
+    state.on(Event::Tick(0));
+    state.on(Event::Tick(3000));
+    add("05-connecting", state);
+    let mut state = opened_smb(start());
+    state.on(Event::Failed(Failure { code: "target-login".into(), ..failure("", ja) }));
+    add("06-wrong-password", state);
+    add("07-image-name", opened(start(), 0, ja));
+    let mut state = opened(start(), 0, ja);
+    press(&mut state, &[Key::Backspace]);
+    write(&mut state, "2");
+    add("08-image-name-taken", state);
+    let mut state = listed(start(), 0, ja);
+    press(&mut state, &[Key::Character(' ')]);
+    add("09-disks", state);
+    let mut state = listed(start(), 0, ja);
+    press(&mut state, &[Key::Down, Key::Character('i')]);
+    add("10-disk-detail", state);
+    let mut state = listed(start(), 1, ja);
+    press(&mut state, &[Key::Character(' '), Key::Enter, Key::Down, Key::Character(' ')]);
+    add("11-regions", state);
+    let saved = || {
+        let mut state = listed(start(), 0, ja);
+        assert!(matches!(press(&mut state, &[Key::Character(' '), Key::Enter]), Some(Action::Save(_))));
+        state.on(Event::Planned(save_plan(ja)));
+        state.on(Event::Asked { names: Vec::new() });
+        state
+    };
+    add("12-save-plan", saved());
+    let mut state = saved();
+    press(&mut state, &[Key::Enter]);
+    add("13-save-confirm", state);
+    let go = || {
+        let mut state = saved();
+        assert_eq!(press(&mut state, &[Key::Enter, Key::Down, Key::Enter]), Some(Action::Go));
+        running(&mut state, ja);
+        state
+    };
+    add("14-running", go());
+    let mut state = go();
+    press(&mut state, &[Key::Character('c')]);
+    add("15-stop", state);
+    let mut state = go();
+    let lines = if ja {
+        [
+            "node-a-20261123 を保存しました: 62 GiB、9 min 12 s",
+            "  新規 21 GiB (保存後 9.8 GiB)、保存済み 38 GiB、ゼロ 3 GiB",
+        ]
+    } else {
+        [
+            "Saved node-a-20261123: 62 GiB in 9 min 12 s",
+            "  new 21 GiB (stored as 9.8 GiB), in the repository already 38 GiB, zeros 3 GiB",
+        ]
+    };
+    let notes = lines.into_iter().map(|line| Note::new(Weight::Plain, line)).collect();
+    state.on(Event::Done(Outcome { weight: Weight::Good, notes }));
+    add("16-result", state);
+    add("17-images", opened(start(), 2, ja));
+    let assigned = |task: usize| {
+        let mut state = opened(start(), task, ja);
+        assert_eq!(press(&mut state, &[Key::Enter]), Some(Action::ListDisks));
+        state.on(Event::Disks(disks(ja)));
+        state
+    };
+    add("18-assign", assigned(2));
+    let mut state = assigned(2);
+    press(&mut state, &[Key::Enter, Key::Down]);
+    add("19-pick", state);
+    let planned = |asks: bool| {
+        let mut state = assigned(2);
+        assert!(matches!(press(&mut state, &[Key::End, Key::Enter]), Some(Action::Restore(_))));
+        state.on(Event::Planned(restore_plan(ja, asks)));
+        if !asks {
+            state.on(Event::Asked { names: vec!["/dev/sda".into()] });
+        }
+        state
+    };
+    add("20-restore-plan", planned(false));
+    let mut state = planned(true);
+    press(&mut state, &[Key::Enter]);
+    add("21-scope", state);
+    let mut state = planned(false);
+    press(&mut state, &[Key::Enter]);
+    add("22-restore-confirm", state);
+    let mut state = planned(false);
+    press(&mut state, &[Key::Enter, Key::Down, Key::Enter]);
+    write(&mut state, "/dev/sdb");
+    press(&mut state, &[Key::Enter]);
+    add("23-typed-wrong", state);
+    let mut state = assigned(2);
+    press(&mut state, &[Key::End, Key::Enter]);
+    state.on(Event::Failed(failure("shared-disk", ja)));
+    add("24-refused", state);
+    let mut state = assigned(2);
+    press(&mut state, &[Key::End, Key::Enter]);
+    state.on(Event::Failed(failure("shared-disk", ja)));
+    press(&mut state, &[Key::Down, Key::Enter]);
+    add("25-override", state);
+    let mut state = start();
+    press(&mut state, &[Key::Interrupt]);
+    add("26-quit", state);
+    add("27-verify", opened(start(), 4, ja));
+    scenes
+}
+
+fn opened_smb(mut state: State) -> State {
+    press(&mut state, &[Key::Enter, Key::Enter, Key::Down, Key::Enter]);
+    write(&mut state, "nas1");
+    press(&mut state, &[Key::Down]);
+    write(&mut state, "images");
+    press(&mut state, &[Key::Down]);
+    write(&mut state, "operator");
+    press(&mut state, &[Key::End, Key::Down, Key::Down, Key::Down, Key::Enter]);
+    state
+}
+
+/// What a terminal of this size shows.
+fn drawn(state: &State, columns: u16, lines: u16) -> String {
+    let mut terminal = Terminal::new(TestBackend::new(columns, lines)).unwrap();
+    terminal.draw(|frame| state.draw(frame)).unwrap();
+    let buffer = terminal.backend().buffer();
+    let mut text = String::new();
+    for line in 0..lines {
+        let mut column = 0;
+        let mut row = String::new();
+        while column < columns {
+            let symbol = buffer[(column, line)].symbol();
+            row.push_str(symbol);
+            column += u16::try_from(symbol.width().max(1)).unwrap();
+        }
+        assert_eq!(row.width(), usize::from(columns), "{row}");
+        writeln!(text, "{}", row.trim_end()).unwrap();
+    }
+    text
+}
+
+#[test]
+fn every_screen_looks_as_it_was_reviewed() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
+    let is_written = std::env::var_os("SOSEI_WRITE_SNAPSHOTS").is_some();
+    let looks = [(80, 24, Drawing::Unicode), (120, 40, Drawing::Unicode), (80, 24, Drawing::Ascii)];
+    let mut wrong = Vec::new();
+    for language in [Language::English, Language::Japanese] {
+        for (columns, lines, drawing) in looks {
+            let code = if language == Language::English { "en" } else { "ja" };
+            let plain = if drawing == Drawing::Ascii { "-ascii" } else { "" };
+            let directory = directory.join(format!("{code}-{columns}x{lines}{plain}"));
+            for scene in scenes(language, drawing) {
+                let text = drawn(&scene.state, columns, lines);
+                let file = directory.join(format!("{}.txt", scene.name));
+                if is_written {
+                    std::fs::create_dir_all(&directory).unwrap();
+                    std::fs::write(&file, &text).unwrap();
+                } else if std::fs::read_to_string(&file).unwrap_or_default() != text {
+                    wrong.push(format!("{}\n{text}", file.display()));
+                }
+                if drawing == Drawing::Ascii && language == Language::English {
+                    let odd: String = text.replace("共有", "").replace("日本語", "").replace("言語", "");
+                    assert!(odd.is_ascii(), "{}: {odd}", scene.name);
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "SOSEI_WRITE_SNAPSHOTS=1 draws these anew:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_size_of_a_terminal_and_no_key_makes_a_screen_fail() {
+    let keys = [Key::Up, Key::Down, Key::Enter, Key::Character('x'), Key::Left, Key::PageDown, Key::Escape, Key::Tab];
+    for scene in scenes(Language::Japanese, Drawing::Unicode) {
+        let mut state = scene.state;
+        for (number, key) in keys.iter().cycle().take(40).enumerate() {
+            let number = u16::try_from(number).unwrap();
+            drawn(&state, 1 + number * 7, 1 + number * 3);
+            drawn(&state, 80, 24);
+            state.on(Event::Key(*key));
+        }
+    }
+}
+
+#[test]
+fn nothing_destructive_is_chosen_before_it_is_chosen() {
+    // Enter alone leads nowhere near a disk, wherever it is pressed.
+    for scene in scenes(Language::English, Drawing::Ascii) {
+        let mut state = scene.state;
+        for _ in 0..20 {
+            let action = state.on(Event::Key(Key::Enter));
+            let is_harmless =
+                !matches!(action, Some(Action::Go | Action::Scope(_) | Action::PowerOff | Action::Reboot));
+            assert!(is_harmless, "{}: {action:?}", scene.name);
+        }
+    }
+}

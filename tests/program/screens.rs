@@ -1,0 +1,349 @@
+//! The screens, used as an operator uses them: on a terminal, by keys, looking at what is shown.
+#![allow(clippy::arithmetic_side_effects, clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use tests::program::sosei;
+use tests::samba::{PASSWORD, USER};
+use tests::sample::{Content, MIB, SampleDisk};
+use tests::smb_scene::Scene;
+use tests::terminal::Terminal;
+use tests::terminal::key::{DOWN, END, ENTER, UP};
+
+/// A disk that is quickly saved.
+fn disk() -> SampleDisk {
+    let mut disk = SampleDisk::new("node.img", 24 * MIB);
+    disk.divide(
+        512,
+        "label: dos\nlabel-id: 0x1b2c3d4e\nstart=1MiB, size=16MiB, type=83\nstart=17MiB, size=6MiB, type=da\n",
+    );
+    disk.add("p1", MIB, 16 * MIB, Content::Ext4, 512);
+    disk.add("p2", 17 * MIB, 6 * MIB, Content::Raw, 512);
+    disk
+}
+
+/// The texts that the operator of a language looks for.
+struct Words {
+    code: &'static str,
+    language: &'static str,
+    task: &'static str,
+    kind: &'static str,
+    path: &'static str,
+    name: &'static str,
+    disks: &'static str,
+    plan: &'static str,
+    question: &'static str,
+    good: &'static str,
+    kind_again: &'static str,
+    assign: &'static str,
+    pick: &'static str,
+    restore_plan: &'static str,
+    restore_question: &'static str,
+    typed: &'static str,
+    compare: &'static str,
+}
+
+const ENGLISH: Words = Words {
+    code: "en",
+    language: "Choose the language.",
+    task: "restoredisk",
+    kind: "Where shall the image be kept?",
+    path: "A directory that exists",
+    name: "This name is free.",
+    disks: "Mark the disks to save",
+    plan: "The disks are only read.",
+    question: "Yes, save",
+    good: "Done: everything is well.",
+    kind_again: "The same as before",
+    assign: "that is overwritten",
+    pick: "Which disk shall take node?",
+    restore_plan: "will overwrite these disks",
+    restore_question: "All data on them will be lost.",
+    typed: "Confirm again",
+    compare: "that it is compared with",
+};
+
+const JAPANESE: Words = Words {
+    code: "ja",
+    language: "言語を選んでください。",
+    task: "restoredisk",
+    kind: "イメージの保存先を選んでください。",
+    path: "既存のディレクトリ",
+    name: "この名前は使えます。",
+    disks: "保存するディスクに Space で印を付け",
+    plan: "ディスクは読み取るだけです。",
+    question: "はい、保存する",
+    good: "完了しました。問題はありません。",
+    kind_again: "前回と同じ",
+    assign: "上書きするディスクを選んでください",
+    pick: "node に対応するディスクを選んでください。",
+    restore_plan: "次のディスクを上書きします",
+    restore_question: "ディスクのデータはすべて失われます",
+    typed: "再確認",
+    compare: "比較するディスクを選んでください",
+};
+
+/// The screens with these files as disks.
+fn open(disks: &[&str], environment: &[(&str, &str)]) -> Terminal {
+    let arguments: Vec<&str> = disks.iter().flat_map(|disk| ["--disk", disk]).collect();
+    Terminal::open(&arguments, environment, 80, 24)
+}
+
+/// From the first screen to the disks of a save into a directory.
+fn to_disks(terminal: &Terminal, words: &Words, target: &str) {
+    terminal.at(words.language, &[ENTER]);
+    terminal.at(words.task, &[ENTER]);
+    terminal.at(words.kind, &[DOWN, DOWN, DOWN, ENTER]);
+    terminal.at(words.path, &[target, ENTER, ENTER]);
+    to_disks_from_name(terminal, words);
+}
+
+fn to_disks_from_name(terminal: &Terminal, words: &Words) {
+    terminal.at(words.name, &[DOWN, DOWN, DOWN, ENTER]);
+    terminal.wait_for(&[words.disks]);
+}
+
+/// From the disks of a save to the result. The last of the list is saved.
+fn save_last(terminal: &Terminal, words: &Words) {
+    terminal.at(words.disks, &[END, " ", ENTER]);
+    terminal.at(words.plan, &[ENTER]);
+    terminal.at(words.question, &[DOWN, ENTER]);
+}
+
+fn only_image(target: &str) -> String {
+    let listed = sosei(["images", target, "--json"]).expect(0).json();
+    assert_eq!(listed["images"].as_array().unwrap().len(), 1, "{listed}");
+    assert_eq!(listed["images"][0]["state"], "whole", "{listed}");
+    listed["images"][0]["name"].as_str().unwrap().to_owned()
+}
+
+fn saves_and_restores(words: &Words) {
+    let disk = disk();
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().to_str().unwrap();
+    let destination = disk.destination("new.img", disk.size());
+    let destination = destination.to_str().unwrap();
+    // A source comes last in the list, a destination before it.
+    let locale = if words.code == "ja" { "ja_JP.UTF-8" } else { "C.UTF-8" };
+    let terminal = open(&[destination, disk.text()], &[("LC_ALL", locale), ("SOSEI_APPLIANCE", "")]);
+    to_disks(&terminal, words, target);
+    terminal.press(END);
+    terminal.wait_for(&["node.img", "1b2c3d4e"]);
+    save_last(&terminal, words);
+    terminal.at(words.good, &[ENTER]);
+    let image = only_image(target);
+    sosei(["compare", target, &image, disk.text()]).expect(0);
+
+    terminal.at(words.task, &[DOWN, DOWN, ENTER]);
+    terminal.at(words.kind_again, &[ENTER]);
+    terminal.at(&image, &[ENTER]);
+    terminal.at(words.assign, &[ENTER]);
+    terminal.at(words.pick, &[END, UP, UP, ENTER]);
+    terminal.wait_for(&[words.assign, "new.img"]);
+    terminal.press(END);
+    terminal.press(ENTER);
+    terminal.at(words.restore_plan, &[ENTER]);
+    // Neither Enter alone nor another name overwrites anything.
+    terminal.at(words.restore_question, &[ENTER]);
+    terminal.at(words.restore_plan, &[ENTER]);
+    terminal.at(words.restore_question, &[DOWN, ENTER]);
+    terminal.at(words.typed, &["/dev/sda", ENTER]);
+    sosei(["compare", target, &image, destination]).expect(1);
+    terminal.press(&"\x7f".repeat(8));
+    terminal.press(destination);
+    terminal.press(ENTER);
+    terminal.at(words.good, &[ENTER]);
+    sosei(["compare", target, &image, destination]).expect(0);
+
+    terminal.at(words.task, &[DOWN, DOWN, DOWN, ENTER]);
+    terminal.at(words.kind_again, &[ENTER]);
+    terminal.at(&image, &[ENTER]);
+    terminal.at(words.compare, &[ENTER]);
+    terminal.at(words.pick, &[END, UP, UP, ENTER]);
+    terminal.wait_for(&[words.compare, "new.img"]);
+    terminal.press(END);
+    terminal.press(ENTER);
+    terminal.at(words.good, &[END, ENTER]);
+    assert_eq!(terminal.finish(), 0);
+}
+
+#[test]
+fn a_disk_is_saved_and_restored_in_english() {
+    saves_and_restores(&ENGLISH);
+}
+
+#[test]
+fn a_disk_is_saved_and_restored_in_japanese() {
+    saves_and_restores(&JAPANESE);
+}
+
+/// From the first screen to an open share.
+fn to_share(terminal: &Terminal, scene: &Scene, password: &str) {
+    let words = &ENGLISH;
+    terminal.at(words.language, &[ENTER]);
+    terminal.at(words.task, &[ENTER]);
+    terminal.at(words.kind, &[DOWN, ENTER]);
+    let server = format!("127.0.0.1:{}", scene.server.proxy.port());
+    terminal.at("Name or IP address", &[&server, ENTER, "images", ENTER, USER, ENTER, ENTER, password, ENTER, ENTER]);
+}
+
+#[test]
+fn a_wrong_password_is_told_and_the_right_one_goes_on() {
+    let scene = Scene::new();
+    let disk = disk();
+    let terminal = open(&[disk.text()], &[]);
+    to_share(&terminal, &scene, "hunter2");
+    terminal.wait_for(&["[target-login]", "*******"]);
+    assert!(!terminal.text().contains("hunter2"), "{}", terminal.text());
+    terminal.press(&"\x7f".repeat(7));
+    terminal.press(PASSWORD);
+    terminal.press(ENTER);
+    terminal.press(ENTER);
+    to_disks_from_name(&terminal, &ENGLISH);
+    save_last(&terminal, &ENGLISH);
+    terminal.at(ENGLISH.good, &[END, ENTER]);
+    assert_eq!(terminal.finish(), 0);
+    let target = scene.path("");
+    let image = only_image(target.to_str().unwrap());
+    sosei(["compare", target.to_str().unwrap(), &image, disk.text()]).expect(0);
+}
+
+/// A save to a share that does not answer any more.
+fn stalled_save(scene: &Scene, disk: &SampleDisk) -> Terminal {
+    let terminal = open(&[disk.text()], &[]);
+    to_share(&terminal, scene, PASSWORD);
+    to_disks_from_name(&terminal, &ENGLISH);
+    terminal.at(ENGLISH.disks, &[END, " ", ENTER]);
+    terminal.wait_for(&[ENGLISH.plan]);
+    terminal.press(ENTER);
+    terminal.wait_for(&[ENGLISH.question]);
+    scene.server.proxy.stall(true);
+    terminal.press(DOWN);
+    terminal.press(ENTER);
+    terminal.wait_for(&["c stop"]);
+    terminal
+}
+
+/// Waits until the work has run for so many seconds.
+fn wait_for_elapsed(terminal: &Terminal, seconds: u64) {
+    let elapsed = |screen: &str| {
+        let rest = screen.split_once("elapsed ")?.1;
+        rest.split_once(" s")?.0.parse::<u64>().ok()
+    };
+    terminal.wait_until("the elapsed time", |screen| elapsed(screen).is_some_and(|elapsed| elapsed >= seconds));
+}
+
+#[test]
+fn work_stops_in_order_and_goes_on_later() {
+    let scene = Scene::new();
+    let disk = disk();
+    let terminal = stalled_save(&scene, &disk);
+    // What runs is drawn twice a second at most.
+    wait_for_elapsed(&terminal, 2);
+    let before = terminal.sent_bytes();
+    wait_for_elapsed(&terminal, 6);
+    let sent = terminal.sent_bytes() - before;
+    assert!((1..4 * 2048).contains(&sent), "{sent} bytes in 4 s");
+    // Asked first, and not preselected.
+    terminal.press("c");
+    terminal.at("Yes, stop", &[ENTER]);
+    terminal.at("c stop", &["\x03"]);
+    terminal.at("Yes, stop", &[DOWN, ENTER]);
+    terminal.wait_for(&["[cancelled]", "Try again"]);
+    scene.server.proxy.stall(false);
+    terminal.press(DOWN);
+    terminal.press(ENTER);
+    terminal.at(ENGLISH.plan, &[ENTER]);
+    terminal.at(ENGLISH.question, &[DOWN, ENTER]);
+    terminal.at(ENGLISH.good, &[END, ENTER]);
+    assert_eq!(terminal.finish(), 0);
+    only_image(scene.path("").to_str().unwrap());
+}
+
+#[test]
+fn work_goes_on_when_the_terminal_goes() {
+    let scene = Scene::new();
+    let disk = disk();
+    let mut terminal = stalled_save(&scene, &disk);
+    terminal.hang_up();
+    scene.server.proxy.stall(false);
+    assert_eq!(terminal.finish(), 0);
+    let target = scene.path("");
+    let image = only_image(target.to_str().unwrap());
+    sosei(["compare", target.to_str().unwrap(), &image, disk.text()]).expect(0);
+}
+
+#[test]
+fn a_destination_that_may_be_somebody_elses_needs_its_name_typed() {
+    let disk = disk();
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().to_str().unwrap();
+    sosei(["save", target, "node", disk.text()]).expect(0);
+    let destination = disk.destination("new.img", disk.size());
+    let other_name = destination.with_extension("other");
+    std::fs::hard_link(&destination, other_name).unwrap();
+    let destination = destination.to_str().unwrap();
+    let words = &ENGLISH;
+    let terminal = open(&[destination], &[]);
+    terminal.at(words.language, &[ENTER]);
+    terminal.at(words.task, &[DOWN, DOWN, ENTER]);
+    terminal.at("Where is the image?", &[DOWN, DOWN, DOWN, ENTER]);
+    terminal.at(words.path, &[target, ENTER, ENTER]);
+    terminal.at("node  ", &[ENTER]);
+    terminal.at(words.assign, &[ENTER]);
+    terminal.at(words.pick, &[END, UP, ENTER]);
+    terminal.wait_for(&[words.assign, "new.img"]);
+    terminal.press(END);
+    terminal.press(ENTER);
+    terminal.at("[other-names]", &[DOWN, ENTER]);
+    terminal.at("Something speaks against it", &["x", ENTER]);
+    terminal.at("That is another name", &["\x7f", destination, ENTER]);
+    terminal.at(words.restore_plan, &["q"]);
+    terminal.wait_for(&[words.assign]);
+    drop(terminal);
+    sosei(["compare", target, "node", destination]).expect(1);
+}
+
+#[test]
+fn an_idle_screen_sends_nothing_and_follows_the_size() {
+    let terminal = open(&[], &[]);
+    terminal.at(ENGLISH.language, &[ENTER]);
+    terminal.wait_for(&[ENGLISH.task, "Signatures"]);
+    assert!(!terminal.sends_within(Duration::from_secs(3)), "{}", terminal.text());
+    terminal.resize(60, 20);
+    terminal.wait_for(&["60 columns"]);
+    terminal.resize(120, 40);
+    terminal.wait_for(&[ENGLISH.task, "Signatures"]);
+    terminal.press("\x03");
+    terminal.at("End the program?", &[DOWN, ENTER]);
+    assert_eq!(terminal.finish(), 0);
+}
+
+#[test]
+fn colours_are_left_out_where_they_are_not_wanted() {
+    for (environment, has_colours) in
+        [(&[][..], true), (&[("NO_COLOR", "1")][..], false), (&[("TERM", "vt100")][..], false)]
+    {
+        let terminal = open(&[], environment);
+        terminal.wait_for(&[ENGLISH.language]);
+        assert_eq!(terminal.has_colours(), has_colours, "{environment:?}");
+    }
+}
+
+#[test]
+fn a_serial_line_without_a_size_is_asked_for_it() {
+    let terminal = Terminal::open(&[], &[], 0, 0);
+    terminal.wait_for(&[ENGLISH.language]);
+    terminal.press("\x1b[30;100R");
+    terminal.at(ENGLISH.language, &[ENTER]);
+    terminal.wait_for(&["Signatures"]);
+}
+
+#[test]
+fn without_a_terminal_it_prints_help() {
+    for arguments in [&[][..], &["--disk", "x"][..]] {
+        let finished = sosei(arguments).expect(2);
+        assert!(finished.stderr.contains("Usage:") && finished.stdout.is_empty(), "{finished:?}");
+    }
+    sosei(["--disk", "x", "disks"]).expect(2);
+}

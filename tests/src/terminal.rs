@@ -1,0 +1,199 @@
+//! A terminal of its own for the program: what it draws is read by a terminal emulator, what is typed goes to it.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::Child;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use crate::{program, tool};
+
+/// A busy machine takes its time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A pseudo-terminal with the program on it.
+pub struct Terminal {
+    child: Child,
+    master: Option<File>,
+    shown: Arc<(Mutex<Shown>, Condvar)>,
+}
+
+struct Shown {
+    parser: vt100::Parser,
+    bytes: usize,
+    /// The program has closed the terminal.
+    is_closed: bool,
+}
+
+/// Keys by the bytes that a terminal sends for them.
+pub mod key {
+    /// Return.
+    pub const ENTER: &str = "\r";
+    /// Arrow.
+    pub const DOWN: &str = "\x1b[B";
+    /// Arrow.
+    pub const UP: &str = "\x1b[A";
+    /// To the end.
+    pub const END: &str = "\x1b[F";
+}
+
+impl Terminal {
+    /// Starts the program on a terminal of this size.
+    ///
+    /// # Panics
+    /// As everything here, where anything fails.
+    pub fn open(arguments: &[&str], environment: &[(&str, &str)], columns: u16, lines: u16) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+        let slave = File::options().read(true).write(true).open(name).unwrap();
+        set_size(&master, columns, lines);
+        let program = program::path();
+        // A session of its own, with this terminal.
+        let all = ["--ctty", program.to_str().unwrap()].into_iter().chain(arguments.iter().copied());
+        let mut command = tool::command("setsid", all);
+        command.env("TERM", "xterm").env("LC_ALL", "C.UTF-8").env_remove("NO_COLOR");
+        command.envs(environment.iter().copied());
+        let copy = || slave.try_clone().unwrap();
+        let child = command.stdin(copy()).stdout(copy()).stderr(copy()).spawn().expect("`make tools` installs setsid");
+        // A serial line has no size; whoever looks at it sees 24 lines.
+        let (shown_lines, shown_columns) = if lines == 0 { (24, 80) } else { (lines, columns) };
+        let parser = vt100::Parser::new(shown_lines, shown_columns, 0);
+        let shown = Arc::new((Mutex::new(Shown { parser, bytes: 0, is_closed: false }), Condvar::new()));
+        let master = File::from(master);
+        read_on(master.try_clone().unwrap(), shown.clone());
+        Self { child, master: Some(master), shown }
+    }
+
+    /// Types.
+    pub fn press(&self, keys: &str) {
+        self.master.as_ref().unwrap().write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// What is shown now.
+    pub fn text(&self) -> String {
+        self.shown.0.lock().unwrap().parser.screen().contents()
+    }
+
+    /// Whether anything that is shown has a colour.
+    pub fn has_colours(&self) -> bool {
+        let shown = self.shown.0.lock().unwrap();
+        let screen = shown.parser.screen();
+        let (lines, columns) = screen.size();
+        let mut cells = (0..lines).flat_map(|line| (0..columns).filter_map(move |column| screen.cell(line, column)));
+        cells.any(|cell| cell.bgcolor() != vt100::Color::Default || cell.fgcolor() != vt100::Color::Default)
+    }
+
+    /// Bytes that the program has sent so far.
+    pub fn sent_bytes(&self) -> usize {
+        self.shown.0.lock().unwrap().bytes
+    }
+
+    /// Waits until all of these texts are shown at once.
+    #[track_caller]
+    pub fn wait_for(&self, texts: &[&str]) {
+        self.wait_until(&format!("{texts:?}"), |screen| texts.iter().all(|text| screen.contains(text)));
+    }
+
+    /// Waits until the screen is as it should be.
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, is_met: impl Fn(&str) -> bool) {
+        let began = Instant::now();
+        let mut shown = self.shown.0.lock().unwrap();
+        loop {
+            let screen = shown.parser.screen().contents();
+            if is_met(&screen) {
+                return;
+            }
+            let left = PATIENCE.saturating_sub(began.elapsed());
+            assert!(!left.is_zero() && !shown.is_closed, "{what} is not shown, but\n{screen}");
+            shown = self.shown.1.wait_timeout(shown, left).unwrap().0;
+        }
+    }
+
+    /// Waits until a text is shown, then presses keys.
+    #[track_caller]
+    pub fn at(&self, text: &str, keys: &[&str]) {
+        self.wait_for(&[text]);
+        keys.iter().for_each(|keys| self.press(keys));
+    }
+
+    /// Whether the program sends something within this time.
+    pub fn sends_within(&self, time: Duration) -> bool {
+        let began = Instant::now();
+        let mut shown = self.shown.0.lock().unwrap();
+        let before = shown.bytes;
+        while shown.bytes == before {
+            let left = time.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                return false;
+            }
+            shown = self.shown.1.wait_timeout(shown, left).unwrap().0;
+        }
+        true
+    }
+
+    /// Gives the terminal another size.
+    pub fn resize(&self, columns: u16, lines: u16) {
+        let mut shown = self.shown.0.lock().unwrap();
+        shown.parser.screen_mut().set_size(lines, columns);
+        set_size(self.master.as_ref().unwrap(), columns, lines);
+    }
+
+    /// The terminal goes, as when a connection breaks.
+    pub fn hang_up(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        // The reader holds the terminal open, so the signal of its end is sent as well.
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+        self.master = None;
+    }
+
+    /// Waits for the end of the program; returns its exit status.
+    pub fn finish(mut self) -> i32 {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().unwrap_or(-1);
+            }
+            if began.elapsed() > PATIENCE {
+                let _ = self.child.kill();
+                panic!("it does not end:\n{}", self.text());
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn set_size(terminal: impl std::os::fd::AsFd, columns: u16, lines: u16) {
+    let size = Winsize { ws_row: lines, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(terminal, size).unwrap();
+}
+
+/// Reads what the program sends until it has closed the terminal.
+fn read_on(mut master: File, shown: Arc<(Mutex<Shown>, Condvar)>) {
+    std::thread::spawn(move || {
+        let mut bytes = [0; 65536];
+        loop {
+            let length = master.read(&mut bytes).unwrap_or(0);
+            let mut state = shown.0.lock().unwrap();
+            state.parser.process(&bytes[..length]);
+            state.bytes += length;
+            state.is_closed = length == 0;
+            shown.1.notify_all();
+            if length == 0 {
+                return;
+            }
+        }
+    });
+}
