@@ -25,7 +25,7 @@ iso: tools release
 
 # A sample server that boots the live medium, in this terminal; leaves nothing behind. Ctrl-A X ends it.
 run: tools
-	cargo build --package sosei --package tests --bins
+	cargo build --workspace
 	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" target/debug/sample_server
 
 # Everything that must pass.
@@ -35,8 +35,8 @@ test: tools check
 
 # All ways to boot the live medium, and all that its tests do.
 test-vm-all: tools
-	cargo build --package sosei
-	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" cargo test --package tests --test 'vm_*' -- --include-ignored --nocapture
+	cargo build --workspace
+	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" cargo test --workspace --test 'vm_*' -- --include-ignored --nocapture
 
 # Style and lints.
 check:
