@@ -37,7 +37,8 @@ pub fn table(disks: &[Disk]) -> Vec<String> {
                 field(&disk.model),
                 field(&disk.serial),
                 field(&disk.transport),
-                disk.table.clone(),
+                // "No table" is long, and is said below.
+                if width(&disk.table) <= 3 { disk.table.clone() } else { "-".into() },
                 known.join(" "),
             ]
         })
@@ -45,7 +46,7 @@ pub fn table(disks: &[Disk]) -> Vec<String> {
     let widths: Vec<usize> = (0..7)
         .map(|column| cells.iter().filter_map(|row| row.get(column)).map(|cell| width(cell)).max().unwrap_or_default())
         // Two columns must not push the others off the screen.
-        .zip([28, 10, 24, 20, 9, 5, 30])
+        .zip([28, 10, 24, 20, 9, 3, 30])
         .map(|(widest, most)| widest.min(most))
         .collect();
     let lines = cells.iter().map(|row| {
