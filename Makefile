@@ -3,7 +3,7 @@
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: build release tools demo test check audit fuzz bench clean
+.PHONY: build release tools demo iso run test test-vm-all check audit fuzz bench clean
 
 build:
 	cargo build --package sosei
@@ -19,10 +19,24 @@ tools:
 demo: tools release
 	$(SUDO) tests/demo/run.sh target/release/sosei
 
+# The live medium, for CD, USB stick and network: build/medium/sosei.iso.
+iso: tools release
+	image-build/medium.sh target/release/sosei build/medium
+
+# A sample server that boots the live medium, in this terminal; leaves nothing behind. Ctrl-A X ends it.
+run: tools
+	cargo build --package sosei --package tests --bins
+	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" target/debug/sample_server
+
 # Everything that must pass.
 test: tools check
 	cargo build --workspace
 	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" cargo test --workspace --no-fail-fast
+
+# All ways to boot the live medium, and all that its tests do.
+test-vm-all: tools
+	cargo build --package sosei
+	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" cargo test --package tests --test 'vm_*' -- --include-ignored --nocapture
 
 # Style and lints.
 check:
@@ -35,7 +49,7 @@ audit:
 
 # Fuzzes each parser for EACH=60 seconds; needs a nightly compiler and cargo-fuzz.
 fuzz:
-	for target in ext swap ntfs fat xfs btrfs exfat f2fs hfsplus jfs reiserfs vmfs foreign lvm md drbd layout image; do \
+	for target in ext swap ntfs fat xfs btrfs exfat f2fs hfsplus jfs reiserfs ufs vmfs foreign lvm md drbd layout image; do \
 	  (cd tests && cargo +nightly fuzz run $$target -- -max_total_time=$(or $(EACH),60)) || exit 1; done
 
 # Measures side by side with other tools and writes docs/benchmarks.md; prints the rates of targets in the network.

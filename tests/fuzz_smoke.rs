@@ -114,6 +114,11 @@ fn reiserfs() {
 }
 
 #[test]
+fn ufs() {
+    check(&Subject::ufs(), 2000);
+}
+
+#[test]
 fn vmfs() {
     check(&Subject::vmfs(), 2000);
 }

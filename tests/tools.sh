@@ -3,10 +3,11 @@
 set -eu
 
 packages="
-  attr bsdutils btrfs-progs build-essential dosfstools drbd-utils e2fsprogs exfat-fuse exfatprogs f2fs-tools fdisk
-  gdisk grub-common iproute2 jfsutils jq lvm2 makefs mdadm mount mtools nfs-ganesha nfs-ganesha-vfs nilfs-tools
-  ntfs-3g partclone python3 python3-zstandard reiserfsprogs rpcbind samba samba-common-bin strace time util-linux
-  vmfs-tools xfsprogs xz-utils zstd
+  attr binutils bsdutils btrfs-progs build-essential busybox-static cpio debian-archive-keyring dosfstools drbd-utils
+  e2fsprogs exfat-fuse exfatprogs f2fs-tools fdisk gdisk grub-common iproute2 jfsutils jq kmod libhivex-bin lvm2
+  makefs mdadm mount mtools nfs-ganesha nfs-ganesha-vfs nilfs-tools ntfs-3g ovmf partclone python3 python3-zstandard
+  qemu-system-x86 reiserfsprogs rpcbind samba samba-common-bin squashfs-tools strace time util-linux vmfs-tools
+  xfsprogs xorriso xz-utils zstd
 "
 
 missing=""

@@ -1,7 +1,10 @@
 #!/bin/sh
-# Rates of targets in the network, for docs/targets.md. Needs root.
+# Rates of targets in the network, for docs/targets.md: servers on this machine that serve memory. Needs root.
 #
-# usage: targets.sh DIRECTORY-OF-PROGRAMS [WHERE] [MEBIBYTES]
+# usage: targets.sh DIRECTORY-OF-PROGRAMS [MEBIBYTES] [ROUNDS]
 set -eu
 
-"$1/nfs_rate" "${2:-/dev/shm}" "${3:-1024}"
+for target in nfs smb s3; do
+  TMPDIR=/dev/shm "$1/target_rates" "$target" "${2:-1024}" "${3:-3}"
+  echo
+done

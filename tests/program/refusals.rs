@@ -7,7 +7,7 @@ use std::path::Path;
 use tests::fill::content;
 use tests::program::{on_terminal, sosei};
 use tests::sample::{MIB, SampleDisk};
-use tests::{LoopDevice, Mounted, run};
+use tests::{LoopDevice, Mounted, Protected, run};
 
 /// A repository with an image `node` of a disk with an MBR.
 struct Saved {
@@ -129,6 +129,23 @@ fn a_write_protected_disk_is_refused() {
     let path = device.path().to_str().unwrap();
     saved.check_refused(&["restore", saved.target(), "node", path, "--yes"], &file.path, 4, "read-only");
     sosei(["save", saved.target(), "other", path]).expect(0);
+}
+
+#[test]
+fn a_disk_that_the_medium_protects_is_writable_while_it_is_restored() {
+    let saved = Saved::new();
+    let file = saved.destination(16 * MIB);
+    let device = LoopDevice::attach(&file.path, 512);
+    let path = device.path().to_str().unwrap();
+    let protected = Protected::new(&device);
+    sosei(["save", saved.target(), "other", path]).expect(0);
+    assert!(protected.is_read_only());
+    sosei(["restore", saved.target(), "node", path, "--yes"]).expect(0);
+    assert!(protected.is_read_only());
+    sosei(["compare", saved.target(), "node", path]).expect(0);
+    // The same flag, but nobody knows who set it.
+    protected.forget();
+    saved.check_refused(&["restore", saved.target(), "node", path, "--yes"], &file.path, 4, "read-only");
 }
 
 #[test]

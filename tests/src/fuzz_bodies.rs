@@ -171,6 +171,18 @@ impl Subject {
         Self::of_regions(vec![Sample::make(10 << 20, small), Sample::unpacked("reiserfs1k")])
     }
 
+    /// Used bytes of UFS2.
+    pub fn ufs() -> Self {
+        let make = |order: &'static str| {
+            Sample::make(2 << 20, move |path| {
+                let empty = tempfile::tempdir().unwrap();
+                let directory = empty.path().to_str().unwrap();
+                run("makefs", ["-t", "ffs", "-B", order, "-s", "2m", "-o", "version=2", path, directory]);
+            })
+        };
+        Self::of_regions(vec![make("le"), make("be")])
+    }
+
     /// Used file blocks of VMFS.
     pub fn vmfs() -> Self {
         Self::of_regions(vec![Sample::make(1 << 20, |path| crate::vmfs::make(Path::new(path)))])
@@ -470,7 +482,28 @@ fn seal_exfat(bent: &Bent) -> Vec<(u64, Vec<u8>)> {
     vec![(11 * 512, sum.to_le_bytes().repeat(128))]
 }
 
+/// Walks through some of the files and reads the start of each: whatever the bytes are, that ends and stays small.
+fn check_files(region: &Bent) {
+    let Some(files) = filesystem::open_files(region) else { return };
+    let mut waiting = vec![String::new()];
+    let mut visits = 0;
+    while let Some(path) = waiting.pop() {
+        visits += 1;
+        if visits > 60 {
+            return;
+        }
+        if let Ok(Some(file)) = files.file(&path) {
+            let mut start = vec![0; file.size().min(8192) as usize];
+            let _ = file.read_at(0, &mut start);
+        }
+        if let Ok(Some(names)) = files.directory(&format!("{path}/")) {
+            waiting.extend(names.into_iter().take(20).map(|name| format!("{path}/{name}")));
+        }
+    }
+}
+
 fn check_coverage(region: &Bent) -> Outcome {
+    check_files(region);
     let survey = survey(region);
     let Coverage::Used(used) = survey.coverage else { return Outcome::Refused };
     let size = region.size();

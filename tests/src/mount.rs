@@ -49,6 +49,46 @@ impl LoopDevice {
     }
 }
 
+/// The read-only flag and mark that the live medium sets on a disk. Mark and flag go away with this value.
+pub struct Protected {
+    device: PathBuf,
+    mark: PathBuf,
+}
+
+impl Protected {
+    /// Protects a disk as the medium does.
+    ///
+    /// # Panics
+    /// Where it can't be.
+    pub fn new(device: &LoopDevice) -> Self {
+        let mark = Path::new("/run/sosei/protected").join(device.path.file_name().unwrap());
+        std::fs::create_dir_all(mark.parent().unwrap()).unwrap();
+        std::fs::write(&mark, "").unwrap();
+        run("blockdev", ["--setro".as_ref(), device.path.as_os_str()]);
+        Self { device: device.path.clone(), mark }
+    }
+
+    /// Whether the kernel lets nobody write to the disk.
+    pub fn is_read_only(&self) -> bool {
+        run("blockdev", ["--getro".as_ref(), self.device.as_os_str()]).trim() == "1"
+    }
+
+    /// Takes the mark away, as if somebody else had set the flag.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn forget(&self) {
+        std::fs::remove_file(&self.mark).unwrap();
+    }
+}
+
+impl Drop for Protected {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.mark);
+        run_status("blockdev", ["--setrw".as_ref(), self.device.as_os_str()]);
+    }
+}
+
 impl Drop for LoopDevice {
     fn drop(&mut self) {
         run_status("losetup", ["--detach", &self.path.display().to_string()]);

@@ -19,13 +19,15 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// Where the program is: beside the tests, in the same profile.
+/// Where the program is: beside the tests, in the same profile, or beside the tool of the tests that runs.
 ///
 /// # Panics
 /// Where it was not built.
 pub fn path() -> PathBuf {
     let test = std::env::current_exe().unwrap();
+    let beside = test.with_file_name("sosei");
     let path = test.parent().and_then(Path::parent).unwrap().join("sosei");
+    let path = if beside.is_file() { beside } else { path };
     assert!(path.is_file(), "{} is missing: `cargo build -p sosei` makes it, and so does `make test`", path.display());
     path
 }

@@ -5,7 +5,7 @@ use std::fs;
 
 use tests::program::sosei;
 use tests::sample::{Content, MIB, SampleDisk};
-use tests::{LoopDevice, Mounted, run, run_status};
+use tests::{LoopDevice, Mounted, Protected, run, run_status};
 
 /// A label that no other test uses at the same time.
 fn label(what: &str) -> String {
@@ -39,6 +39,19 @@ fn partitioned(label: &str) -> (SampleDisk, LoopDevice) {
     let partition = format!("{}p2", device.path().display());
     run("mke2fs", ["-q", "-F", "-t", "ext4", "-L", label, &partition]);
     (disk, device)
+}
+
+#[test]
+fn a_disk_that_the_medium_protects_is_writable_while_it_is_a_target() {
+    let label = label("UP");
+    let (_file, device) = partitioned(&label);
+    let disk = source();
+    let protected = Protected::new(&device);
+    let target = format!("usb:{label}");
+    sosei(["save", &target, "node", disk.text()]).expect(0);
+    assert!(!is_mounted(&device) && protected.is_read_only());
+    sosei(["compare", &target, "node", disk.text()]).expect(0);
+    assert!(protected.is_read_only());
 }
 
 #[test]

@@ -2,9 +2,14 @@
 //!
 //! Only bytes are read here: no file is opened, no thread is started, nothing is written.
 #![forbid(unsafe_code)]
-#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used))]
 
+pub mod checklist;
 pub mod drbd;
+pub mod offline;
+pub mod on_disk;
 mod scope;
+pub mod sharing;
+pub mod watch;
 
 pub use scope::Scope;

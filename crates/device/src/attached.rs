@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::paths;
+use crate::protection;
 use crate::usage::{kernel_name, names_in};
 
 /// A disk, by what it is.
@@ -23,12 +25,16 @@ pub struct Attached {
     pub transport: Option<String>,
     /// Bytes of a physical sector.
     pub physical_sector_size: Option<u32>,
-    /// Whether the kernel refuses to write to it.
+    /// Whether it can't be overwritten: the kernel refuses to write to it, and not because the live medium asked for
+    /// that. What the medium protects is made writable when a session takes it as its destination.
     pub is_read_only: bool,
+    /// Other ways to the same disk: it is offered once.
+    pub other_paths: Vec<PathBuf>,
 }
 
 /// All whole disks that the kernel knows, in the order of their names. Memory disks, optical drives and
-/// devices that are made of others (arrays, volumes) are left out, and so are loop devices without a file.
+/// devices that are made of others (arrays, volumes) are left out, and so are loop devices without a file. A disk that
+/// is reached on several paths is one disk: the first path that works, or the device that joins them.
 pub fn attached() -> Vec<Attached> {
     let mut names: Vec<String> = fs::read_dir("/sys/block")
         .into_iter()
@@ -40,7 +46,7 @@ pub fn attached() -> Vec<Attached> {
     // sda before sdaa, loop2 before loop10.
     names.sort_by_key(|name| (name.len(), name.clone()));
     let disks = names.iter().map(|name| identify(&Path::new("/dev").join(name)));
-    disks.filter(|disk| disk.size > 0).collect()
+    paths::join(disks.filter(|disk| disk.size > 0).collect())
 }
 
 /// What the disk at `path` is. What can't be found out is `None`.
@@ -63,8 +69,15 @@ pub fn identify(path: &Path) -> Attached {
         wwn: attribute(&directory, "wwid").or_else(|| attribute(&directory, "device/wwid")),
         transport: transport(&name, &directory),
         physical_sector_size: number("queue/physical_block_size").and_then(|size| u32::try_from(size).ok()),
-        is_read_only: number("ro") == Some(1),
+        is_read_only: number("ro") == Some(1) && !protection::is_by_medium(&name),
+        other_paths: Vec::new(),
     }
+}
+
+/// Whether the kernel refuses to write to the disk at `path` at this moment, for whatever reason.
+pub fn is_write_protected(path: &Path) -> bool {
+    let flag = kernel_name(path).and_then(|name| attribute(&Path::new("/sys/class/block").join(name), "ro"));
+    flag.as_deref() == Some("1")
 }
 
 fn attribute(directory: &Path, file: &str) -> Option<String> {

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use block::{BUFFER_ALIGNMENT, Disk, DiskExtent, Extents, InDisk, ReadAt, SectorSize, WriteAt};
 use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
 
-use crate::attached::identify;
+use crate::attached::is_write_protected;
 use crate::error::{Error, Result};
+use crate::protection::Writable;
 use crate::{ioctl, usage};
 
 /// A disk that is only read.
@@ -19,6 +20,8 @@ pub struct SourceDisk {
 
 /// A disk that is overwritten.
 pub struct DestinationDisk {
+    /// First, so that it is dropped first: the disk is read-only again before anybody else can open it.
+    _writable: Option<Writable>,
     open: OpenDisk,
 }
 
@@ -77,14 +80,16 @@ impl DestinationDisk {
     /// `InUse` where it is mounted or otherwise taken, `ReadOnly` where the kernel protects it.
     pub fn open(path: &Path) -> Result<Self> {
         let open = OpenDisk::open(path, Access::Write)?;
+        // Only now that nobody else has it.
+        let writable = Writable::lift(path)?;
         // A write-protected block device can be opened for writing; only the first write would fail.
-        if identify(path).is_read_only {
+        if is_write_protected(path) {
             return Err(Error::ReadOnly { path: path.into() });
         }
         if !open.is_block_device {
             lock(path, &open.buffered, File::try_lock)?;
         }
-        Ok(Self { open })
+        Ok(Self { _writable: writable, open })
     }
 
     /// Lets the kernel read the partition table again. Regular files have none in the kernel: nothing is done.

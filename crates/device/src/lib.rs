@@ -6,13 +6,21 @@
 
 mod attached;
 mod disk;
+mod efi;
 mod error;
 mod ioctl;
 mod machine;
+mod paths;
+mod protection;
+mod scsi;
 mod usage;
 
 pub use attached::{Attached, attached, identify};
 pub use disk::{DestinationDisk, SourceDisk};
+pub use efi::{EFI_VARIABLES, EfiVariables};
 pub use error::{Error, Result};
-pub use machine::{Machine, NetworkCard, machine};
+pub use machine::{Adapter, Machine, NetworkCard, machine};
+pub use paths::{is_path_of, reach};
+pub use protection::Writable;
+pub use scsi::{Initiator, Inquiry, Registered, Reservation, Reservations, inquiry, registered};
 pub use usage::{disks_under, has_other_names, is_inside, is_same, with_partitions};

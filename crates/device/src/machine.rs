@@ -20,6 +20,19 @@ pub struct Machine {
     pub is_uefi: bool,
     /// Network cards with a hardware address.
     pub network: Vec<NetworkCard>,
+    /// Names by which the machine is known to storage.
+    pub adapters: Vec<Adapter>,
+    /// Drivers that the kernel uses for storage and network, in the order of their names.
+    pub drivers: Vec<String>,
+}
+
+/// A name by which storage knows the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adapter {
+    /// `fc` or `iscsi`.
+    pub kind: String,
+    /// WWPN as 16 digits, or name of the initiator.
+    pub name: String,
 }
 
 /// A network card.
@@ -42,7 +55,40 @@ pub fn machine() -> Machine {
         uuid: dmi("product_uuid"),
         is_uefi: Path::new("/sys/firmware/efi").exists(),
         network: network_cards(),
+        adapters: adapters(),
+        drivers: drivers(),
     }
+}
+
+/// WWPNs of Fibre Channel ports, and the name of the iSCSI initiator.
+fn adapters() -> Vec<Adapter> {
+    let ports = fs::read_dir("/sys/class/fc_host").into_iter().flatten().flatten();
+    let mut found: Vec<_> = ports
+        .filter_map(|port| read(&port.path().join("port_name")))
+        .map(|name| Adapter { kind: "fc".into(), name: name.trim_start_matches("0x").to_owned() })
+        .collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    let initiator = read(Path::new("/etc/iscsi/initiatorname.iscsi")).unwrap_or_default();
+    let names = initiator.lines().filter_map(|line| line.trim().strip_prefix("InitiatorName="));
+    found.extend(names.map(|name| Adapter { kind: "iscsi".into(), name: name.to_owned() }));
+    found
+}
+
+/// The drivers of the devices behind disks' hosts and network cards.
+fn drivers() -> Vec<String> {
+    let mut found = Vec::new();
+    for class in ["scsi_host", "nvme", "net", "block"] {
+        let entries = fs::read_dir(Path::new("/sys/class").join(class)).into_iter().flatten().flatten();
+        for device in entries.filter_map(|entry| entry.path().join("device").canonicalize().ok()) {
+            // A disk hangs below its controller: the next driver above is the one that matters.
+            let link = device.ancestors().take(6).map(|above| above.join("driver")).find(|link| link.exists());
+            let name = link.and_then(|link| link.canonicalize().ok()?.file_name()?.to_str().map(str::to_owned));
+            found.extend(name);
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 fn network_cards() -> Vec<NetworkCard> {

@@ -26,6 +26,17 @@ pub fn is_partition(path: &Path) -> bool {
     })
 }
 
+/// The kernel's name of the whole disk that a block device is, or is a partition of.
+pub fn whole_disk(path: &Path) -> Option<String> {
+    let name = kernel_name(path)?;
+    let directory = Path::new("/sys/class/block").join(&name);
+    if !directory.join("partition").exists() {
+        return Some(name);
+    }
+    let partition = fs::canonicalize(directory).ok()?;
+    Some(partition.parent()?.file_name()?.to_string_lossy().into_owned())
+}
+
 /// What holds a block device or one of its partitions, for a message.
 pub fn holders(path: &Path) -> String {
     let Some(name) = kernel_name(path) else { return "in use".into() };

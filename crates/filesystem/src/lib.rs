@@ -19,6 +19,7 @@ mod exfat;
 mod ext;
 mod f2fs;
 mod fat;
+mod files;
 mod foreign;
 mod hfsplus;
 mod identity;
@@ -27,8 +28,11 @@ mod lvm;
 mod md;
 mod ntfs;
 mod reiserfs;
+mod sharing;
 mod stack;
+mod structure;
 mod swap;
+mod ufs;
 mod used;
 mod vmfs;
 mod xfs;
@@ -36,6 +40,8 @@ mod xfs;
 use block::{DiskExtent, Extents, InRegion, ReadAt, RegionExtent};
 use serde::{Deserialize, Serialize};
 
+pub use files::{FileKind, FileTree, FileView, Files, open_files};
+pub use sharing::{SharedStorage, cluster_directories, has_no_signature, shared_storage};
 pub use stack::{InnerDevice, Layer, Stacks, Volume, visit_devices};
 
 pub(crate) use error::Error;
@@ -155,6 +161,7 @@ const ROWS: &[Row] = &[
     Row { recognise: btrfs::recognise, coverage: btrfs::coverage },
     Row { recognise: exfat::recognise, coverage: exfat::coverage },
     Row { recognise: f2fs::recognise, coverage: f2fs::coverage },
+    Row { recognise: ufs::recognise, coverage: ufs::coverage },
     Row { recognise: vmfs::recognise, coverage: vmfs::coverage },
 ];
 

@@ -33,8 +33,9 @@ pub use header::{FORMAT_VERSION, RepositoryHeader};
 pub use identity_file::{IdentityFile, IdentityRecord};
 pub use index::{ChunkIndex, Location, PackDamage, pack_directories, packs_in};
 pub use manifest::{
-    CoverageMethod, CoverageRecord, DiskIdentity, DiskRecord, FileSystemRecord, LayerRecord, Machine, Manifest,
-    MapRecord, NetworkCard, NoteRecord, RegionRecord, Tool, Totals, VolumeRecord, is_plain,
+    AdapterRecord, CoverageMethod, CoverageRecord, DiskIdentity, DiskRecord, FileSystemRecord, FindingRecord,
+    LayerRecord, Machine, Manifest, MapRecord, NetworkCard, NoteRecord, RegionRecord, Tool, Totals, VolumeRecord,
+    is_plain,
 };
 pub use map::{ChunkContent, MapReader, MapSummary, MapWriter};
 pub use map_table::MapTable;
@@ -42,7 +43,7 @@ pub use memory::MemoryStore;
 pub use name::{ImageName, NameError};
 pub use pack::{Pack, PackAssembler, PackEntry, PackId, SalvagedPack, salvage_pack};
 pub use paths::{
-    HEADER_PATH, IMAGES_DIRECTORY, PACKS_DIRECTORY, UNFINISHED_SUFFIX, image_directory, lock_name, log_path,
-    manifest_path, map_path, pack_path, unfinished_pack_path,
+    HEADER_PATH, IMAGES_DIRECTORY, PACKS_DIRECTORY, UNFINISHED_SUFFIX, checklist_path, image_directory, lock_name,
+    log_path, manifest_path, map_path, pack_path, unfinished_pack_path,
 };
 pub use store::{Entry, Lock, NamelessFile, Store, StoreError, StoreErrorKind, StoreFile, StoreResult, read_all};

@@ -1,7 +1,7 @@
 //! The manifest of an image: JSON that a person can read, written last.
 
 use block::{Extents, InRegion};
-use layout::Layout;
+use layout::{BootEntries, Layout};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -38,6 +38,13 @@ pub struct Manifest {
     pub machine: Machine,
     /// Its disks, in the order in which they were named.
     pub disks: Vec<DiskRecord>,
+    /// What the systems on the disks say about themselves, as the program that saved them understood it. For
+    /// information only. Images of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub systems: Vec<serde_json::Value>,
+    /// What the image is part of, with the evidence. Images of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<FindingRecord>,
     /// Sums over all disks.
     pub totals: Totals,
 }
@@ -68,6 +75,33 @@ pub struct Machine {
     pub firmware: String,
     /// Network cards.
     pub network: Vec<NetworkCard>,
+    /// Names by which storage knows the machine. Images of earlier versions have none, nor what follows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adapters: Vec<AdapterRecord>,
+    /// Drivers of storage and network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drivers: Vec<String>,
+    /// Boot entries of UEFI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<BootEntries>,
+}
+
+/// A name by which storage knows a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdapterRecord {
+    /// `fc` or `iscsi`.
+    pub kind: String,
+    /// WWPN, or name of the initiator.
+    pub name: String,
+}
+
+/// Something that an image is part of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindingRecord {
+    /// The kind, as `drbd`.
+    pub code: String,
+    /// What was seen and where.
+    pub evidence: Vec<String>,
 }
 
 /// A network card.

@@ -32,6 +32,11 @@ pub fn log_path(image: &ImageName) -> String {
     format!("{IMAGES_DIRECTORY}/{image}/log.jsonl")
 }
 
+/// What an operator has to do around a restore, as text in `language` (`en`, `ja`).
+pub fn checklist_path(image: &ImageName, language: &str) -> String {
+    format!("{IMAGES_DIRECTORY}/{image}/checklist.{language}.txt")
+}
+
 /// A pack while the session that saves `image` writes it. It lies with its image, so that the same
 /// save, started again, finds what it had stored.
 pub fn unfinished_pack_path(image: &ImageName, number: u64) -> String {

@@ -11,6 +11,7 @@ mod ebr;
 mod error;
 mod gpt;
 mod identity;
+mod load_option;
 mod mbr;
 mod place;
 mod read;
@@ -21,6 +22,7 @@ mod sectors;
 
 pub use error::Error;
 pub use identity::{Identity, IdentityKind, identities, shared_identities};
+pub use load_option::{BootEntries, BootEntry, BootPartition, BootPlan, LoadOption};
 pub use place::{Change, Destination, Grow, NewIds, PlaceError, PlaceOptions, Placement, place};
 pub use read::read;
 pub use region::{Finding, FindingCode, Layout, Partition, Region, RegionKind, TableKind, TableRole, TableSectors};

@@ -160,7 +160,7 @@ impl Layout {
     }
 }
 
-mod hexadecimal {
+pub(crate) mod hexadecimal {
     //! Raw bytes as hexadecimal digits, so that a person can read them in a manifest.
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error};

@@ -3,8 +3,9 @@
 //! A lock NAME consists of two small files in `locks/`. `NAME.gN.lock` names the owner and is published, so that
 //! only one session can make it. `NAME.gN.beat` is rewritten by the owner, again and again: it is the sign of life.
 //! Of several numbers N the highest counts. Whoever finds a lock watches its beat by its own clock, which need not
-//! agree with any other: if the beat changes, the owner lives and the lock is held; if it does not change for the
-//! whole lease, the owner is gone, and the lock of the next number is published. So a crashed session blocks nobody.
+//! agree with any other: if the beat changes twice, the owner lives and the lock is held (one change may be a beat that
+//! was under way when its owner ended); if it does not change for the whole lease, the owner is gone, and the lock of
+//! the next number is published. So a crashed session blocks nobody.
 //!
 //! Both sides write first and look afterwards: the owner renews its beat and then looks for a higher number; the
 //! other publishes the higher number and then looks at the beat. Whatever the order, at least one sees the other
@@ -180,23 +181,32 @@ impl Leases {
         if Owner::is_dead(owner) {
             return Ok(Watched::Dead(first));
         }
-        let began = Instant::now();
+        let mut seen = Instant::now();
         (line.watch().report)(Contact::LockWatched { name: name.to_owned(), at_most: self.times.lease });
+        let (mut last, mut is_moved) = (first, false);
         loop {
             let cancelled = |fault: crate::Fault| fault.at("locking", store.location(), &lock_path(name, number));
             line.wait(self.times.beat.checked_div(4).unwrap_or_default()).map_err(cancelled)?;
             // Looked at the clock first: a slow answer must not make a beat look older than it is.
-            let watched = began.elapsed();
+            let looked = Instant::now();
             let sign = sign_of(store, name, number)?;
-            if sign.owner != first.owner || highest(store, name)? != Some(number) {
+            if sign.owner != last.owner || highest(store, name)? != Some(number) {
                 return Ok(Watched::Changed);
             }
-            if sign != first {
+            if sign == last {
+                if looked.saturating_duration_since(seen) >= self.times.lease {
+                    return Ok(Watched::Dead(last));
+                }
+                continue;
+            }
+            // One beat may have been on its way when its owner ended, and reach the file long after that; the
+            // moment in which it is empty, because it is rewritten, is no beat of its own.
+            let is_whole = sign.beat.as_ref().is_some_and(|beat| !beat.is_empty());
+            if is_whole && is_moved {
                 return Ok(Watched::Alive);
             }
-            if watched >= self.times.lease {
-                return Ok(Watched::Dead(first));
-            }
+            is_moved |= is_whole;
+            (last, seen) = (sign, looked);
         }
     }
 }
@@ -465,6 +475,8 @@ impl Drop for Lease {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use image::MemoryStore;
 
     use super::*;
@@ -517,6 +529,29 @@ mod tests {
         let paths: Vec<_> = store.paths().into_iter().map(|(path, _)| path).collect();
         assert_eq!(paths, ["locks/save-a.g4.beat", "locks/save-a.g4.lock"]);
         assert!(taken.is_held());
+    }
+
+    #[test]
+    fn one_late_beat_is_no_sign_of_life_and_two_are() {
+        let store = MemoryStore::new();
+        write(&store, "locks/save-a.g1.lock", "owner 1\nprocess 1 2 other-boot pid:[1]\n");
+        write(&store, "locks/save-a.g1.beat", "beat 7\n");
+        // The beats come when the watcher says that it watches, and as often as it looks.
+        let line = |beats: u64| {
+            let (late, came) = (store.clone(), AtomicU64::new(0));
+            let is_cancelled = move || {
+                let came = came.fetch_add(1, Ordering::SeqCst);
+                if came < beats {
+                    write(&late, "locks/save-a.g1.beat", &format!("beat {}\n", came + 8));
+                }
+                false
+            };
+            Line::new(Patience::default(), Watch { is_cancelled: Arc::new(is_cancelled), ..Watch::default() })
+        };
+        let leases = Leases::new(times(150));
+        let try_with = |beats| kind(leases.lock(Arc::new(store.clone()), &line(beats), "save-a"));
+        assert_eq!(try_with(u64::MAX), Some(StoreErrorKind::Locked));
+        assert_eq!(try_with(1), None);
     }
 
     #[test]

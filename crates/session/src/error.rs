@@ -157,6 +157,9 @@ pub enum Refusal {
         /// What differs.
         detail: String,
     },
+    /// A disk that other machines use, or may use.
+    #[error("{} is {}: {}", .0.disk, .0.class.code(), .0.proof())]
+    Shared(Box<crate::guard::ClosedGate>),
     /// Data of a mirror without its metadata.
     #[error("{region} holds data of a mirror whose metadata, in {metadata}, would not be restored with it")]
     MirrorMetadataLeft {

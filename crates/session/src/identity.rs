@@ -7,11 +7,15 @@
 use block::AlignedBuffer;
 use layout::{Change, Identity, Layout, NewIds, PlaceOptions, TableKind, TableRole, TableSectors};
 
+use cluster::sharing::Purpose;
+
 use crate::error::{Error, Refusal, RequestError, Result};
+use crate::guard::{ClosedGate, Guard, Watched};
+use crate::progress::Cancel;
 use crate::restore::Destination;
 
 /// What will be written to a destination.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct IdentityPlan {
     /// The destination, as the operator calls it.
     pub destination: String,
@@ -21,6 +25,10 @@ pub struct IdentityPlan {
     pub identities: Vec<Identity>,
     /// The sectors as they are and as they will be, in the order of writing.
     sectors: Vec<(TableSectors, Vec<u8>)>,
+    /// What was seen of the sharing of the destination.
+    pub sharing: Watched,
+    /// What keeps from the disks of others, and what an operator said about them.
+    pub guard: Guard,
 }
 
 /// Plans to give a destination the names of the disk that `before` is of.
@@ -28,6 +36,15 @@ pub struct IdentityPlan {
 /// # Errors
 /// `Refused` where the destination is not divided as that disk was: a partition of it is missing or begins elsewhere.
 pub fn plan_identity(before: &Layout, destination: &Destination<'_>) -> Result<IdentityPlan> {
+    plan_identity_guarded(before, destination, Guard::default())
+}
+
+/// The same with what the caller knows of the destination. Whether it may be changed is asked of
+/// [`IdentityPlan::closed_gate`], and by [`apply_identity`] itself.
+///
+/// # Errors
+/// As [`plan_identity`].
+pub fn plan_identity_guarded(before: &Layout, destination: &Destination<'_>, guard: Guard) -> Result<IdentityPlan> {
     let disk = destination.disk;
     let failed =
         |offset, source| Error::Destination { disk: destination.name.clone(), operation: "reading", offset, source };
@@ -58,13 +75,22 @@ pub fn plan_identity(before: &Layout, destination: &Destination<'_>) -> Result<I
         }
     }
     let changes = if sectors.is_empty() { Vec::new() } else { placement.changes };
-    Ok(IdentityPlan { destination: destination.name.clone(), changes, identities: placement.identities, sectors })
+    let sharing = guard.look(&destination.name, disk, Purpose::Identity)?;
+    let (destination, identities) = (destination.name.clone(), placement.identities);
+    Ok(IdentityPlan { destination, changes, identities, sectors, sharing, guard })
 }
 
 impl IdentityPlan {
     /// Whether nothing will be written.
     pub fn is_empty(&self) -> bool {
         self.sectors.is_empty()
+    }
+
+    /// Why the destination may not be changed, or not yet. Where nothing is to be changed, nothing is asked.
+    pub fn closed_gate(&self) -> Option<ClosedGate> {
+        let assessment = &self.sharing.assessment;
+        let gate = self.guard.closed_gate(assessment, assessment.class(), Purpose::Identity, None);
+        gate.filter(|_| !self.is_empty())
     }
 }
 
@@ -109,6 +135,13 @@ pub fn apply_identity(plan: &IdentityPlan, destination: &Destination<'_>) -> Res
     let disk = destination.disk;
     let failed =
         |operation, offset, source| Error::Destination { disk: destination.name.clone(), operation, offset, source };
+    if plan.is_empty() {
+        return Ok(());
+    }
+    if let Some(gate) = plan.closed_gate() {
+        return Err(Refusal::Shared(Box::new(gate)).into());
+    }
+    plan.guard.look_again(&plan.sharing, disk, &|_| true, &Cancel::new())?;
     for (table, before) in &plan.sectors {
         let start = table.extent.start();
         let mut sectors = AlignedBuffer::new(before.len());

@@ -7,8 +7,11 @@
 
 mod compare;
 mod error;
+mod examine;
+mod guard;
 mod identity;
 mod index;
+mod inventory;
 mod load;
 mod log;
 mod pieces;
@@ -23,19 +26,24 @@ mod verify;
 mod view;
 
 pub use cluster::Scope;
+pub use cluster::checklist::{Importance, Language, Step, Subject};
+pub use cluster::offline::{Found, System};
 pub use compare::{Comparison, Difference, compare};
 pub use error::{Error, Refusal, RequestError, Result};
-pub use identity::{IdentityPlan, apply_identity, plan_identity};
+pub use examine::{checklist_of, checklist_title, examine_disks, examine_image, found_in};
+pub use guard::{ClosedGate, Guard, Surroundings, Watched};
+pub use identity::{IdentityPlan, apply_identity, plan_identity, plan_identity_guarded};
+pub use inventory::{HardwareDifference, hardware_differences};
 pub use progress::{Cancel, Event, Observer, Phase};
 pub use repository::{Listed, list_images, open_repository, read_manifest};
 pub use restore::{
     Assignment, Destination, Interrupted, MirrorHalf, PlannedDestination, PlannedRestore, RegionChoice, RestorePlan,
-    RestoreReport, RestoreRequest, WritableDisk, plan_restore, restore,
+    RestoreReport, RestoreRequest, WritableDisk, plan_restore, plan_restore_guarded, restore,
 };
 pub use save::{
     Level, PlannedDisk, PlannedRegion, SavePlan, SaveRequest, SaveSettings, Surveying, layer_records, plan_save,
-    read_layout, save, survey_disks,
+    plan_save_guarded, read_layout, save, survey_disks,
 };
-pub use set::{SetImage, SetProblem, SetReport, read_set};
+pub use set::{Pair, PairHalf, SetImage, SetProblem, SetReport, pairs_of, read_set};
 pub use source::Source;
 pub use verify::{DamagedPack, DamagedRegion, ImageHealth, Verification, VerifyRequest, verify};

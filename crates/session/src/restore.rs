@@ -13,6 +13,6 @@ mod write;
 pub use mirror::{MirrorHalf, halves_of_image};
 pub use plan::{
     Assignment, Destination, PlannedDestination, PlannedRestore, RegionChoice, RestorePlan, RestoreRequest,
-    WritableDisk, plan_restore,
+    WritableDisk, plan_restore, plan_restore_guarded,
 };
 pub use write::{Interrupted, RestoreReport, restore};

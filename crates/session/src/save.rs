@@ -31,9 +31,13 @@ use image::{
 
 pub(crate) use encode::clear_unused;
 pub use level::Level;
-pub use plan::{PlannedDisk, PlannedRegion, SavePlan, SaveRequest, Surveying, plan_save, read_layout, survey_disks};
+pub use plan::{
+    PlannedDisk, PlannedRegion, SavePlan, SaveRequest, Surveying, plan_save, plan_save_guarded, read_layout,
+    survey_disks,
+};
 
 use crate::error::{Error, Refusal, Result};
+use crate::examine::{records_of, write_checklists};
 use crate::index::read_index;
 use crate::log::Log;
 use crate::progress::{Cancel, Event, Observer, Phase};
@@ -74,6 +78,7 @@ pub fn save(
     cancel: &Cancel,
 ) -> Result<Manifest> {
     plan.check_sources(sources)?;
+    plan.check_sharing(sources, observer, cancel)?;
     let clock = std::time::Instant::now();
     let started = (settings.now)();
     let (for_repository, for_session) = settings.random.split_at(16);
@@ -103,6 +108,7 @@ pub fn save(
     space::look_before(store, &log, plan.total_bytes())?;
     log.notify(Event::Began { phase: Phase::Save, total: plan.total_bytes() });
     let outcome = write::run(&write::Job { store, sources, plan, settings, index: &index, observer: &log, cancel })?;
+    let (systems, findings) = records_of(&plan.found);
     let manifest = Manifest {
         format: image::FORMAT_VERSION,
         image: image.clone(),
@@ -114,6 +120,8 @@ pub fn save(
         tool: Tool { name: "sosei".into(), version: settings.version.clone() },
         machine: settings.machine.clone(),
         disks: disk_records(sources, plan, &outcome),
+        systems,
+        findings,
         totals: Totals {
             disk_bytes: sources.iter().map(|source| source.disk.size()).sum(),
             milliseconds: u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -122,6 +130,7 @@ pub fn save(
     };
     log.end("saved")?;
     check_maps(store, &manifest)?;
+    write_checklists(store, &manifest)?;
     if !lock.is_held() {
         // Somebody removed the lock, and another session may have written into this image meanwhile.
         return Err(Refusal::ImageBusy(image.to_string()).into());
@@ -179,16 +188,19 @@ fn region_record(name: &str, planned: &PlannedRegion, saved: &write::SavedRegion
             detail: reason.map(|reason| reason.detail.clone()),
             bytes: planned.extents.total_bytes(),
         },
-        notes: planned
-            .survey
-            .notes
-            .iter()
-            .map(|note| NoteRecord { code: code_of(&note.code), detail: note.detail.clone() })
-            .collect(),
+        notes: notes(planned),
         layers: layer_records(&planned.survey),
         map: saved.map.map(Into::into),
         unreadable: saved.unreadable.clone(),
     }
+}
+
+/// What was noticed in a region, and why it is left out where it is shared.
+fn notes(planned: &PlannedRegion) -> Vec<NoteRecord> {
+    let found = planned.survey.notes.iter();
+    let found = found.map(|note| NoteRecord { code: code_of(&note.code), detail: note.detail.clone() });
+    let shared = planned.shared.iter().map(|proof| NoteRecord { code: "shared-disk".into(), detail: proof.clone() });
+    found.chain(shared).collect()
 }
 
 fn file_system_record(file_system: &filesystem::FileSystem) -> FileSystemRecord {

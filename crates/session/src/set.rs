@@ -4,6 +4,7 @@ use image::{Manifest, Store};
 use serde::Serialize;
 
 use crate::error::Result;
+use crate::examine::{found_in, mirrored_regions};
 use crate::index::read_index;
 use crate::progress::{Cancel, Observer};
 use crate::repository::{list_images, open_repository};
@@ -167,4 +168,82 @@ fn check_half<'a>(
         problems.push(SetProblem::NoPeer { half: name(image, half) });
     }
     problems
+}
+
+/// The two halves of a mirror in images of a set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pair {
+    /// The mirror resource, where a configuration names it.
+    pub resource: Option<String>,
+    /// The halves.
+    pub halves: [PairHalf; 2],
+    /// Whether both have the same length, as they must. Their places may differ.
+    pub is_equal: bool,
+}
+
+/// A half, as far as its place matters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PairHalf {
+    /// The image.
+    pub image: String,
+    /// Disk and region, as `sda:p1`.
+    pub region: String,
+    /// First byte on the disk.
+    pub start: u64,
+    /// Bytes.
+    pub length: u64,
+}
+
+/// The mirrors that have halves in two images: those that DRBD's own metadata tie together, and those that both
+/// configurations call by one name.
+pub fn pairs_of(report: &SetReport) -> Vec<Pair> {
+    let mut pairs = Vec::new();
+    for (number, one) in report.images.iter().enumerate() {
+        for other in report.images.iter().skip(number.saturating_add(1)) {
+            for half in &one.halves {
+                let is_related = |peer: &&MirrorHalf| {
+                    let (own, peer) = (&half.metadata, &peer.metadata);
+                    own.is_of_same_generation(peer) || own.is_newer_than(peer) || peer.is_newer_than(own)
+                };
+                if let Some(peer) = other.halves.iter().find(is_related)
+                    && let (Some(a), Some(b)) = (half_of_mirror(one, half), half_of_mirror(other, peer))
+                {
+                    let is_equal = half.metadata.data_bytes == peer.metadata.data_bytes;
+                    pairs.push(Pair { resource: None, halves: [a, b], is_equal });
+                }
+            }
+            pairs.extend(pairs_by_name(one, other));
+        }
+    }
+    pairs
+}
+
+fn half_of_mirror(image: &SetImage, half: &MirrorHalf) -> Option<PairHalf> {
+    let (region, _) = image.manifest.disk(&half.disk)?.region(&half.region)?;
+    let image = image.manifest.image.to_string();
+    let (start, length) = (region.extent.start(), half.metadata.data_bytes);
+    Some(PairHalf { image, region: half.place(), start, length })
+}
+
+fn pairs_by_name(one: &SetImage, other: &SetImage) -> Vec<Pair> {
+    let named = |image: &SetImage| {
+        let regions = mirrored_regions(&image.manifest, &found_in(&image.manifest));
+        let halves = regions.into_iter().filter_map(|(name, disk, region)| {
+            let half = PairHalf {
+                image: image.manifest.image.to_string(),
+                region: format!("{}:{}", disk.name, region.name),
+                start: region.extent.start(),
+                length: region.extent.length(),
+            };
+            Some((name?, half))
+        });
+        halves.collect::<Vec<_>>()
+    };
+    let others = named(other);
+    let pair = |(name, half): (String, PairHalf)| {
+        let (_, peer) = others.iter().find(|(other, _)| *other == name)?;
+        let is_equal = half.length == peer.length;
+        Some(Pair { resource: Some(name), halves: [half, peer.clone()], is_equal })
+    };
+    named(one).into_iter().filter_map(pair).collect()
 }

@@ -89,6 +89,16 @@ pub enum Command {
         /// The image
         image: ImageName,
     },
+    /// What to do around a restore, for what was found in an image
+    Checklist {
+        /// Where the repository is
+        target: String,
+        /// The image
+        image: ImageName,
+        /// Only what is right where another node has newer data, or where all nodes are restored
+        #[arg(long, value_enum, value_name = "one-node|all-nodes")]
+        scope: Option<ScopeChoice>,
+    },
     /// The images of all nodes of a cluster that belong together
     Set {
         /// What to do with the set
@@ -195,6 +205,9 @@ pub struct Save {
     /// A note to keep with the image
     #[arg(long, value_name = "TEXT")]
     pub note: Option<String>,
+    /// Where the variables of UEFI are
+    #[arg(long, value_name = "DIRECTORY", default_value = device::EFI_VARIABLES, hide = true)]
+    pub efi_variables: PathBuf,
 }
 
 /// Restoring.
@@ -228,6 +241,12 @@ pub struct Restore {
     /// Do not read back what was written
     #[arg(long)]
     pub no_verify: bool,
+    /// Leave the boot entries of UEFI as they are
+    #[arg(long)]
+    pub no_boot_entries: bool,
+    /// Where the variables of UEFI are
+    #[arg(long, value_name = "DIRECTORY", default_value = device::EFI_VARIABLES, hide = true)]
+    pub efi_variables: PathBuf,
     /// Do not ask
     #[arg(long)]
     pub yes: bool,

@@ -1,15 +1,18 @@
 //! One module for each command.
 
+mod checklist;
 pub mod compare;
 mod console;
 pub mod describe;
 pub mod disks;
 pub mod identity;
 mod images;
+mod machine_at_hand;
 pub mod restore;
 pub mod save;
 mod set;
 mod show;
+pub mod systems;
 pub mod verify;
 
 use crate::arguments::{Command, General};
@@ -23,6 +26,7 @@ pub fn run(command: Command, general: General) -> Result<u8, Failure> {
         Command::Restore(restore) => restore::run(&restore, general),
         Command::Identity { command } => identity::run(&command, general),
         Command::Images { target } => images::run(&target, general),
+        Command::Checklist { target, image, scope } => checklist::run(&target, &image, scope, general),
         Command::Show { target, image } => show::run(&target, &image, general),
         Command::Set { command } => set::run(&command, general),
         Command::Verify { target, image, quick } => verify::run(&target, image, quick, general),

@@ -52,8 +52,9 @@ pub trait Operator {
     /// Where it is not wanted.
     fn agree_to_save(&self, plan: &SavePlan) -> Result<(), Failure>;
 
-    /// Sees what will be overwritten, before anything is asked.
-    fn see_restore(&self, plan: &RestorePlan, assigned: &[(String, PathBuf)]);
+    /// Sees what will be overwritten, before anything is asked; `besides` tells what differs on this machine, and which
+    /// boot entries come back.
+    fn see_restore(&self, plan: &RestorePlan, assigned: &[(String, PathBuf)], besides: &[String]);
 
     /// Says whether another node has newer data; `None` where nothing was said.
     fn scope(&self, plan: &RestorePlan) -> Option<Scope>;

@@ -1,4 +1,4 @@
-//! Where the blocks of a file lie. Needed for one file only: the journal.
+//! Where the blocks of a file lie: of the journal, and of files that are looked at for what they say.
 //!
 //! Source: Linux `Documentation/filesystems/ext4/inodes.rst`, `ifork.rst`, `blockmap.rst`; e2fsprogs
 //! `lib/ext2fs/csum.c`.
@@ -11,10 +11,19 @@ use super::superblock::{POSITION, Superblock};
 use super::view::View;
 use crate::Error;
 use crate::crc32c::crc32c;
+use crate::files::{Content, FileKind, Piece};
 
 /// `i_flags`: the blocks are mapped by extents.
 const EXTENTS_FLAG: u32 = 0x8_0000;
+/// `i_flags`: content and names are encrypted.
+const ENCRYPTED_FLAG: u32 = 0x800;
+/// `i_flags`: the content stands in the inode and its attributes.
+const INLINE_FLAG: u32 = 0x1000_0000;
+/// A link whose target is shorter stands in the inode.
+const INODE_ROOM: u64 = 60;
 const REGULAR_FILE: u16 = 0x8000;
+const DIRECTORY: u16 = 0x4000;
+const LINK: u16 = 0xA000;
 const FILE_TYPE: u16 = 0xF000;
 const EXTENT_MAGIC: u16 = 0xF30A;
 /// The kernel never makes a deeper tree.
@@ -162,13 +171,67 @@ pub fn file_blocks(superblock: &Superblock, view: &View, number: u32) -> Result<
     }
     let size = u64::from(raw.i_size_high.get()) << 32 | u64::from(raw.i_size_lo.get());
     let mut found = FileBlocks { size, position, ..FileBlocks::default() };
-    let tree = Tree { superblock, view, inode: number, seed, position };
+    let tree = Tree { superblock, view, inode: number, seed, position, has_holes: false };
     if raw.i_flags.get() & EXTENTS_FLAG != 0 {
         tree.walk_extents(&raw.i_block, &mut found)?;
     } else {
         tree.walk_block_map(&raw.i_block, size.div_ceil(u64::from(superblock.block_size)), &mut found)?;
     }
     Ok(found)
+}
+
+/// What an inode is.
+pub fn kind(superblock: &Superblock, view: &View, number: u32) -> Result<FileKind, Error> {
+    let (_, bytes) = read_inode(superblock, view, number)?;
+    let mode = RawInode::ref_from_prefix(&bytes).map_or(0, |(raw, _)| raw.i_mode.get());
+    Ok(match mode & FILE_TYPE {
+        REGULAR_FILE => FileKind::File,
+        DIRECTORY => FileKind::Directory,
+        LINK => FileKind::Link,
+        _ => FileKind::Other,
+    })
+}
+
+/// The bytes of a file, a directory or a link. What was allocated and never written is zeros, as holes are.
+///
+/// # Errors
+/// `Unsupported` where they are encrypted.
+pub fn content(superblock: &Superblock, view: &View, number: u32) -> Result<Content, Error> {
+    let (position, bytes) = read_inode(superblock, view, number)?;
+    let (raw, _) = RawInode::ref_from_prefix(&bytes)
+        .map_err(|_| Error::corrupt(position, "a whole inode", format!("{} bytes", bytes.len())))?;
+    let seed = inode_seed(superblock, number, raw);
+    if let Some((expected, actual)) = wrong_checksum(superblock, &bytes, seed) {
+        let expected = format!("checksum {expected:08x} of inode {number}");
+        return Err(Error::corrupt(position, expected, format!("{actual:08x}")));
+    }
+    let size = u64::from(raw.i_size_high.get()) << 32 | u64::from(raw.i_size_lo.get());
+    let flags = raw.i_flags.get();
+    if flags & ENCRYPTED_FLAG != 0 {
+        return Err(Error::Unsupported(format!("inode {number} is encrypted")));
+    }
+    let is_short_link = raw.i_mode.get() & FILE_TYPE == LINK && flags & EXTENTS_FLAG == 0 && size < INODE_ROOM;
+    let in_inode = usize::try_from(size).ok().and_then(|size| raw.i_block.get(..size));
+    if is_short_link || flags & INLINE_FLAG != 0 {
+        let bytes = in_inode.ok_or_else(|| {
+            Error::Unsupported(format!("inode {number} has {size} bytes, some of them in its attributes"))
+        })?;
+        return Ok(Content::inline(bytes.to_vec()));
+    }
+    let mut found = FileBlocks { size, position, ..FileBlocks::default() };
+    let tree = Tree { superblock, view, inode: number, seed, position, has_holes: true };
+    let block_size = u64::from(superblock.block_size);
+    if flags & EXTENTS_FLAG != 0 {
+        tree.walk_extents(&raw.i_block, &mut found)?;
+    } else {
+        tree.walk_block_map(&raw.i_block, size.div_ceil(block_size), &mut found)?;
+    }
+    let mut content = Content::of_size(size);
+    for run in found.runs {
+        let bytes = |blocks: u64| blocks.saturating_mul(block_size);
+        content.push(Piece { logical: bytes(run.logical), physical: bytes(run.physical), length: bytes(run.count) })?;
+    }
+    Ok(content)
 }
 
 /// The bytes of an inode, and where they lie.
@@ -233,6 +296,8 @@ struct Tree<'a> {
     inode: u32,
     seed: u32,
     position: u64,
+    /// Blocks may be missing, and those that were never written are.
+    has_holes: bool,
 }
 
 impl Tree<'_> {
@@ -272,7 +337,11 @@ impl Tree<'_> {
             match depth.checked_sub(1) {
                 None => {
                     let length = u16::from_le_bytes([a, b]);
-                    let written = length.checked_sub(LONGEST_WRITTEN_EXTENT).filter(|rest| *rest > 0).unwrap_or(length);
+                    let unwritten = length.checked_sub(LONGEST_WRITTEN_EXTENT).filter(|rest| *rest > 0);
+                    if self.has_holes && unwritten.is_some() {
+                        continue;
+                    }
+                    let written = unwritten.unwrap_or(length);
                     let physical =
                         u64::from(u16::from_le_bytes([c, d])) << 32 | u64::from(u32::from_le_bytes([e, f, g, h]));
                     let run = Run { logical: entry.ee_block.get().into(), physical, count: written.into() };
@@ -339,6 +408,10 @@ impl Tree<'_> {
                 break;
             }
             match level.checked_sub(1) {
+                _ if block == 0 && self.has_holes => {
+                    let pointers = u64::from(self.superblock.block_size / 4);
+                    logical = logical.saturating_add(pointers.saturating_pow(level));
+                }
                 None => {
                     found.add(self.superblock, self.inode, Run { logical, physical: block, count: 1 })?;
                     logical = logical.saturating_add(1);

@@ -10,6 +10,7 @@
 
 mod bitmap;
 mod crc16;
+mod directory;
 mod feature;
 mod group;
 mod inode;
@@ -29,6 +30,7 @@ use self::inode::{FileBlocks, file_blocks};
 use self::journal::{Journal, Log};
 use self::superblock::{POSITION, RawSuperblock, Superblock};
 use self::view::View;
+use crate::files::Cache;
 use crate::{Error, FileSystem, Note, NoteCode, UsedBytes};
 
 /// `s_state`: unmounted cleanly, or in use with a journal.
@@ -74,6 +76,22 @@ pub fn coverage(region: &dyn ReadAt, notes: &mut Vec<Note>) -> Result<UsedBytes,
     }
     add_outside_of_groups(&superblock, journal_blocks.as_ref(), &mut used);
     Ok(used)
+}
+
+/// Opens the files, as they will be once the journal is replayed; where it can't be read, as they are on the disk.
+pub fn open_files(device: Cache<'_>) -> Result<directory::Tree<'_>, Error> {
+    let raw = RawSuperblock::read(&device)?.ok_or_else(|| Error::corrupt(POSITION, "a superblock", "none"))?;
+    if raw.features().incompat(incompat::JOURNAL_DEV) {
+        return Err(Error::Opaque("the journal of a file system on another device".to_owned()));
+    }
+    let superblock = Superblock::parse(&raw)?;
+    let disk = View::of_disk(&device, &superblock);
+    let log = journal_blocks(&superblock, &disk)
+        .and_then(|blocks| blocks.map_or(Ok(None), |blocks| waiting_log(&superblock, &disk, &blocks)))
+        .ok()
+        .flatten();
+    let log = log.filter(|log| check_replayed_superblock(&superblock, &disk.with_log(log)).is_ok());
+    Ok(directory::Tree::new(device, superblock, log))
 }
 
 /// Boot code and superblock, the journal, the block for multiple mount protection.

@@ -6,10 +6,12 @@
 
 mod boot_sector;
 mod directory;
+mod files;
 mod table;
 
 use block::{ReadAt, RegionExtent};
 
+use crate::files::Cache;
 use crate::{Error, FileSystem, Note, NoteCode, UsedBytes};
 use boot_sector::{BootSector, Width};
 use table::Summary;
@@ -28,6 +30,11 @@ pub fn recognise(region: &dyn ReadAt) -> Result<Option<FileSystem>, Error> {
         block_size: boot.cluster_size,
         size: boot.size,
     }))
+}
+
+/// Opens the files.
+pub fn open_files(device: Cache<'_>) -> Result<files::Tree<'_>, Error> {
+    files::Tree::open(device)
 }
 
 /// The used bytes of the file system.

@@ -5,9 +5,9 @@
 
 use block::ReadAt;
 
-use super::structure::{Structure, utf16_little_endian_text};
 use super::table::Found;
 use crate::Error;
+use crate::structure::{Structure, utf16_little_endian_text};
 
 const SIGNATURE: &[u8] = b"-FVE-FS-";
 /// Where the boot sector says that the first metadata block lies: since Windows 7, and on removable media.

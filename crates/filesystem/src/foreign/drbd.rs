@@ -5,9 +5,9 @@
 
 use block::ReadAt;
 
-use super::structure::Structure;
 use super::table::Found;
 use crate::Error;
+use crate::structure::Structure;
 
 /// The superblock fills the last 4 KiB.
 const LENGTH: u64 = 4096;

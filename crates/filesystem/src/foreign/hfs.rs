@@ -4,10 +4,10 @@
 
 use block::ReadAt;
 
-use super::structure::Structure;
 use super::table::Found;
 use crate::Error;
 use crate::identity::label_text;
+use crate::structure::Structure;
 
 const POSITION: u64 = 1024;
 /// Offsets in the master directory block.

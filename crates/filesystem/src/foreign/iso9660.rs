@@ -5,11 +5,11 @@
 
 use block::ReadAt;
 
-use super::structure::{Structure, utf16_big_endian_text};
 use super::table::Found;
 use super::udf;
 use crate::Error;
 use crate::identity::label_text;
+use crate::structure::{Structure, utf16_big_endian_text};
 
 const FIRST_DESCRIPTOR: u64 = 0x8000;
 const SECTOR: u64 = 2048;

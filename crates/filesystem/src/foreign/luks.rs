@@ -4,9 +4,9 @@
 
 use block::ReadAt;
 
-use super::structure::Structure;
 use super::table::{Found, Magic};
 use crate::Error;
+use crate::structure::Structure;
 
 const fn second(structure: u64) -> Magic {
     Magic { structure, offset: 0, bytes: b"SKUL\xBA\xBE" }

@@ -4,9 +4,9 @@
 
 use block::ReadAt;
 
-use super::structure::Structure;
 use super::table::Found;
 use crate::Error;
+use crate::structure::Structure;
 
 const POSITION: u64 = 1024;
 const BLOCK_BITS: u64 = 1024 * 8;

@@ -21,10 +21,8 @@ mod iso9660;
 mod luks;
 mod minix;
 mod nilfs2;
-mod structure;
 mod table;
 mod udf;
-mod ufs;
 mod zfs;
 
 use block::{ReadAt, read_vec};
@@ -32,7 +30,6 @@ use block::{ReadAt, read_vec};
 use crate::{Error, FileSystem};
 pub use dynamic_disk::dynamic_disk;
 pub use firmware_raid::firmware_raid;
-pub use structure::utf16_big_endian_text;
 use table::{Magic, Nature, ROWS, Row};
 
 /// What left a signature in a region.

@@ -3,9 +3,9 @@
 //! Source: the offsets, magic numbers and places of identities that libblkid of util-linux probes
 //! (libblkid/src/superblocks); for sbd and sanlock their own `sbd-md.c` and `ondisk.h`.
 
-use super::structure::Structure;
-use super::{bitlocker, drbd, hfs, iso9660, luks, minix, nilfs2, udf, ufs, zfs};
+use super::{bitlocker, drbd, hfs, iso9660, luks, minix, nilfs2, udf, zfs};
 use crate::Error;
+use crate::structure::Structure;
 use block::ReadAt;
 
 /// Something that is saved whole on purpose.
@@ -135,7 +135,6 @@ pub const ROWS: &[Row] = &[
     Row { kind: "cramfs", name: "cramfs", nature: FileSystem, magics: &[magic(0, 0, b"\x45\x3D\xCD\x28"), magic(0, 0, b"\x28\xCD\x3D\x45")], identity: at(Uuid::None, Label::Text(48, 16)) },
     Row { kind: "romfs", name: "romfs", nature: FileSystem, magics: &[magic(0, 0, b"-rom1fs-")], identity: at(Uuid::None, Label::Text(16, 16)) },
     Row { kind: "nilfs2", name: "NILFS2", nature: FileSystem, magics: &[], identity: Identity::By(nilfs2::identify) },
-    Row { kind: "ufs", name: "UFS", nature: FileSystem, magics: &[], identity: Identity::By(ufs::identify) },
     Row { kind: "hfs", name: "HFS", nature: FileSystem, magics: &[], identity: Identity::By(hfs::identify) },
     Row { kind: "minix", name: "Minix", nature: FileSystem, magics: &[], identity: Identity::By(minix::identify) },
     Row { kind: "bfs", name: "BFS of SCO", nature: FileSystem, magics: &[magic(0, 0, b"\xCE\xFA\xAD\x1B")], identity: NONE },

@@ -5,9 +5,9 @@
 
 use block::ReadAt;
 
-use super::structure::{Structure, utf16_big_endian_text};
 use super::table::Found;
 use crate::Error;
+use crate::structure::{Structure, utf16_big_endian_text};
 
 const SEQUENCE: u64 = 0x8000;
 const SEQUENCE_LIMIT: u64 = 64;

@@ -73,5 +73,5 @@ fn first_name(leaf: &[u8]) -> Option<String> {
         return None;
     }
     let bytes = rest.get(..usize::from(length).saturating_mul(2))?;
-    crate::foreign::utf16_big_endian_text(bytes)
+    crate::structure::utf16_big_endian_text(bytes)
 }

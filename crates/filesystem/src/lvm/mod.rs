@@ -7,7 +7,7 @@ mod group;
 mod label;
 mod map;
 mod metadata_area;
-mod text;
+pub mod text;
 
 pub use group::{Area, Group};
 pub use label::{Label, find as find_label, id_text};

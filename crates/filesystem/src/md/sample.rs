@@ -44,6 +44,10 @@ fn write_1(disk: &MemoryDisk, said: Said) {
     put(&mut bytes, 72, &said.level.to_le_bytes());
     put(&mut bytes, 80, &(said.length / 512).to_le_bytes());
     put(&mut bytes, 92, &2_u32.to_le_bytes());
+    if said.features & 1 != 0 {
+        // The bitmap: eight sectors behind the superblock.
+        put(&mut bytes, 96, &8_i32.to_le_bytes());
+    }
     put(&mut bytes, 128, &(data / 512).to_le_bytes());
     put(&mut bytes, 136, &(said.length / 512).to_le_bytes());
     put(&mut bytes, 144, &(position / 512).to_le_bytes());

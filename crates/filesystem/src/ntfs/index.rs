@@ -67,7 +67,10 @@ const BLOCK_HEADER_AT: usize = 24;
 const ENTRY_HEADER_BYTES: usize = 16;
 /// Where the length of the name and the name stand in a file name key.
 const NAME_LENGTH_AT: usize = 0x40;
+const NAMESPACE_AT: usize = 0x41;
 const NAME_AT: usize = 0x42;
+/// `FILE_NAME_DOS`: a name beside the one that people know.
+const NAMESPACE_DOS: u8 = 2;
 
 /// The file with the ASCII name `wanted`, in any case, in `directory`; `None` where there is none.
 ///
@@ -76,16 +79,42 @@ const NAME_AT: usize = 0x42;
 /// # Errors
 /// `Corrupt` where any node is damaged, `Unsupported` where there are too many.
 pub fn find_file(volume: &Volume<'_>, directory: &FileRecord, wanted: &str) -> Result<Option<FileReference>, Error> {
+    let mut found = None;
+    visit(volume, directory, &mut |name| {
+        if is_same_name(name.utf16, wanted) {
+            found = Some(name.file);
+        }
+        found.is_some()
+    })?;
+    Ok(found)
+}
+
+/// A name in a directory.
+pub struct Name<'a> {
+    /// UTF-16 code units, little-endian.
+    pub utf16: &'a [u8],
+    /// The file.
+    pub file: FileReference,
+    /// A second name of a file, in the form of DOS.
+    pub is_short: bool,
+}
+
+/// Shows every name of `directory` to `found`, until it says that it has what it wants.
+///
+/// # Errors
+/// As [`find_file`].
+pub fn visit(
+    volume: &Volume<'_>,
+    directory: &FileRecord,
+    found: &mut dyn FnMut(&Name<'_>) -> bool,
+) -> Result<(), Error> {
     let root = volume.required_attribute(directory, Kind::INDEX_ROOT, NAME)?;
     let root = volume.read_all(&root, ROOT_BYTES_LIMIT)?;
     let block_size = block_size(&root, directory.position)?;
     let mut below = Vec::new();
     let node = root.get(ROOT_HEADER_AT..).unwrap_or_default();
-    if let Some(found) = search_node(node, wanted, directory.position, &mut below)? {
-        return Ok(Some(found));
-    }
-    if below.is_empty() {
-        return Ok(None);
+    if visit_node(node, directory.position, &mut below, found)? || below.is_empty() {
+        return Ok(());
     }
     let blocks = volume.required_attribute(directory, Kind::INDEX_ALLOCATION, NAME)?;
     let mut visited = BTreeSet::new();
@@ -95,16 +124,16 @@ pub fn find_file(volume: &Volume<'_>, directory: &FileRecord, wanted: &str) -> R
             return Err(Error::corrupt(directory.position, expected, format!("block {vcn} twice")));
         }
         if visited.len().saturating_add(below.len()) > BLOCKS_LIMIT {
-            let detail = format!("a root directory of more than {BLOCKS_LIMIT} index blocks");
+            let detail = format!("a directory of more than {BLOCKS_LIMIT} index blocks");
             return Err(Error::Unsupported(detail));
         }
         let (block, position) = read_block(volume, &blocks, vcn, block_size)?;
         let node = block.get(BLOCK_HEADER_AT..).unwrap_or_default();
-        if let Some(found) = search_node(node, wanted, position, &mut below)? {
-            return Ok(Some(found));
+        if visit_node(node, position, &mut below, found)? {
+            return Ok(());
         }
     }
-    Ok(None)
+    Ok(())
 }
 
 fn block_size(root: &[u8], position: u64) -> Result<u32, Error> {
@@ -132,9 +161,14 @@ fn read_block(volume: &Volume<'_>, blocks: &Stream, vcn: u64, size: u32) -> Resu
     Ok((block, position))
 }
 
-/// Looks at the entries of one node, which starts with its index header, and adds the nodes below it
-/// to `below`.
-fn search_node(node: &[u8], wanted: &str, position: u64, below: &mut Vec<u64>) -> Result<Option<FileReference>, Error> {
+/// Shows the entries of one node, which starts with its index header, and adds the nodes below it to `below`. Whether
+/// `found` has what it wants.
+fn visit_node(
+    node: &[u8],
+    position: u64,
+    below: &mut Vec<u64>,
+    found: &mut dyn FnMut(&Name<'_>) -> bool,
+) -> Result<bool, Error> {
     let corrupt = |actual: String| Error::corrupt(position, "a directory node", actual);
     let (raw, _) = RawIndexHeader::ref_from_prefix(node).map_err(|_| corrupt("no header".to_owned()))?;
     let (start, end) = (index(raw.entries_offset.get()), index(raw.index_length.get()));
@@ -155,13 +189,14 @@ fn search_node(node: &[u8], wanted: &str, position: u64, below: &mut Vec<u64>) -
             below.push(u64_at(own, vcn_at));
         }
         if raw.ie_flags.get() & IS_LAST != 0 {
-            return Ok(None);
+            return Ok(false);
         }
         let key_end = ENTRY_HEADER_BYTES.saturating_add(usize::from(raw.key_length.get()));
-        let name = own.get(ENTRY_HEADER_BYTES..key_end).and_then(file_name);
-        let name = name.ok_or_else(|| corrupt(format!("an entry without a name at {at}")))?;
-        if is_same_name(name, wanted) {
-            return Ok(Some(FileReference(raw.indexed_file.get())));
+        let key = own.get(ENTRY_HEADER_BYTES..key_end);
+        let utf16 = key.and_then(file_name).ok_or_else(|| corrupt(format!("an entry without a name at {at}")))?;
+        let is_short = key.and_then(|key| key.get(NAMESPACE_AT)) == Some(&NAMESPACE_DOS);
+        if found(&Name { utf16, file: FileReference(raw.indexed_file.get()), is_short }) {
+            return Ok(true);
         }
         rest = tail;
     }
@@ -211,6 +246,20 @@ mod tests {
         let length = (bytes.len() as u32).to_le_bytes();
         bytes[4..8].copy_from_slice(&length);
         bytes
+    }
+
+    fn search_node(
+        node: &[u8],
+        wanted: &str,
+        position: u64,
+        below: &mut Vec<u64>,
+    ) -> Result<Option<FileReference>, Error> {
+        let mut found = None;
+        visit_node(node, position, below, &mut |name| {
+            found = is_same_name(name.utf16, wanted).then_some(name.file);
+            found.is_some()
+        })?;
+        Ok(found)
     }
 
     fn sample() -> Vec<u8> {

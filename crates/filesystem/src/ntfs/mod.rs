@@ -12,6 +12,7 @@ mod bitmap;
 mod boot_sector;
 mod bytes;
 mod file_record;
+mod files;
 mod hibernation;
 mod index;
 mod log_file;
@@ -23,6 +24,7 @@ mod volume_information;
 
 use block::{Extents, InRegion, ReadAt, RegionExtent};
 
+use crate::files::Cache;
 use crate::{Error, FileSystem, Note, NoteCode, UsedBytes};
 use attribute::Kind;
 use boot_sector::BootSector;
@@ -45,6 +47,20 @@ pub fn recognise(region: &dyn ReadAt) -> Result<Option<FileSystem>, Error> {
         block_size: boot.cluster_size,
         size: boot.size,
     }))
+}
+
+/// Whether a directory of the root holds a file, both by their ASCII names in any case.
+pub fn has_file(region: &dyn ReadAt, directory: &str, file: &str) -> Result<bool, Error> {
+    let Some(boot) = BootSector::read(region)? else { return Ok(false) };
+    let volume = Volume::open(region, boot)?;
+    let root = volume.record(system_file::ROOT)?;
+    let Some(reference) = index::find_file(&volume, &root, directory)? else { return Ok(false) };
+    Ok(index::find_file(&volume, &volume.file(reference)?, file)?.is_some())
+}
+
+/// Opens the files, as they are on the disk.
+pub fn open_files(device: Cache<'_>) -> Result<files::Tree<'_>, Error> {
+    files::Tree::open(device)
 }
 
 /// The used bytes of the volume.

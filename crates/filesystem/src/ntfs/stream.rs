@@ -3,13 +3,14 @@
 use block::{Extents, InRegion, ReadAt};
 
 use crate::Error;
-use crate::ntfs::attribute::{Attribute, Content};
+use crate::files::{Content, Piece};
+use crate::ntfs::attribute::{self, Attribute};
 use crate::ntfs::boot_sector::BootSector;
 use crate::ntfs::bytes::index;
 use crate::ntfs::runs::{self, Run};
 
 /// The content of one attribute.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Stream {
     resident: Option<Vec<u8>>,
     runs: Vec<Run>,
@@ -29,17 +30,17 @@ impl Stream {
         let is_first = self.resident.is_none() && self.end_vcn == 0;
         self.transformed |= attribute.transformed;
         let piece = match &attribute.content {
-            Content::Resident(value) if is_first => {
+            attribute::Content::Resident(value) if is_first => {
                 self.resident = Some(value.to_vec());
                 self.size = u64::try_from(value.len()).unwrap_or(u64::MAX);
                 self.initialized_size = self.size;
                 self.position = position;
                 return Ok(());
             }
-            Content::Resident(_) => {
+            attribute::Content::Resident(_) => {
                 return Err(Error::corrupt(position, "one resident value", "a second part of it"));
             }
-            Content::NonResident(piece) => piece,
+            attribute::Content::NonResident(piece) => piece,
         };
         if self.resident.is_some() || piece.lowest_vcn != self.end_vcn {
             let expected = format!("the part of an attribute from cluster {}", self.end_vcn);
@@ -68,6 +69,30 @@ impl Stream {
     pub fn extents(&self, boot: &BootSector) -> Extents<InRegion> {
         let places = self.runs.iter().filter_map(|run| run.lcn.map(|lcn| (lcn, run.length)));
         places.map(|(lcn, length)| boot.cluster_extent(lcn, length)).collect()
+    }
+
+    /// The content, as other file systems have it.
+    ///
+    /// # Errors
+    /// `Unsupported` where it is compressed or encrypted.
+    pub fn content(&self, boot: &BootSector) -> Result<Content, Error> {
+        if self.transformed {
+            return Err(Error::Unsupported("a file that is compressed or encrypted".to_owned()));
+        }
+        if let Some(value) = &self.resident {
+            return Ok(Content::inline(value.clone()));
+        }
+        let size = u64::from(boot.cluster_size);
+        let mut content = Content::of_size(self.size);
+        for run in &self.runs {
+            let logical = run.vcn.saturating_mul(size);
+            // What was never written reads as zeros.
+            let length = run.length.saturating_mul(size).min(self.initialized_size.saturating_sub(logical));
+            if let (Some(lcn), 1..) = (run.lcn, length) {
+                content.push(Piece { logical, physical: boot.cluster_extent(lcn, 1).start(), length })?;
+            }
+        }
+        Ok(content)
     }
 
     /// Checks that the first `size` bytes were written and lie on the volume: no hole, nothing that

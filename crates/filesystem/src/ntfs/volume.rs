@@ -56,6 +56,16 @@ impl<'a> Volume<'a> {
         Ok(volume)
     }
 
+    /// The volume, where the master file table was found before.
+    pub fn with_mft(region: &'a dyn ReadAt, boot: BootSector, mft: Stream) -> Self {
+        Self { region, boot, mft }
+    }
+
+    /// The master file table.
+    pub fn into_mft(self) -> Stream {
+        self.mft
+    }
+
     /// How the volume is divided.
     pub fn boot(&self) -> &BootSector {
         &self.boot

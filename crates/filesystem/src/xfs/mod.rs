@@ -7,8 +7,10 @@
 //! the modules name the chapters and files.
 
 mod allocation_group;
+mod directory;
 mod free_list;
 mod free_space;
+mod inode;
 mod log;
 mod log_record;
 #[cfg(test)]
@@ -19,6 +21,7 @@ mod tests;
 
 use block::{ReadAt, RegionExtent};
 
+use crate::files::Cache;
 use crate::{Error, FileSystem, Note, NoteCode, UsedBytes};
 use allocation_group::AllocationGroup;
 use superblock::Superblock;
@@ -26,6 +29,12 @@ use superblock::Superblock;
 /// The identity of the file system; `None` where there is no XFS.
 pub(crate) fn recognise(region: &dyn ReadAt) -> Result<Option<FileSystem>, Error> {
     superblock::identify(region)
+}
+
+/// Opens the files, as they are on the disk.
+pub(crate) fn open_files(device: Cache<'_>) -> Result<directory::Tree<'_>, Error> {
+    let superblock = Superblock::read(&device)?;
+    Ok(directory::Tree::new(device, superblock))
 }
 
 /// Every block that the file system does not list as free.

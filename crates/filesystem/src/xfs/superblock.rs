@@ -23,6 +23,9 @@ const FEATURES2_KNOWN: u32 = 0x0000_028A;
 
 /// Free-inode tree, reverse mappings, shared extents, inode tree counters: the free-space trees stay the truth.
 const RO_COMPAT_KNOWN: u32 = 0x0000_000F;
+/// Directories hold the type of each name.
+const INCOMPAT_FILE_TYPES: u32 = 0x0000_0001;
+const FEATURES2_FILE_TYPES: u32 = 0x0000_0200;
 const INCOMPAT_META_UUID: u32 = 0x0000_0004;
 const INCOMPAT_NEEDS_REPAIR: u32 = 0x0000_0010;
 /// File types, sparse inodes, metadata UUID, big timestamps, 64-bit extent counts, exchanged ranges, parent pointers.
@@ -116,6 +119,15 @@ pub(super) struct Superblock {
     pub(super) has_log_version_2: bool,
     /// Blocks of the realtime section, which is on another device.
     pub(super) realtime_blocks: u64,
+    /// The root directory.
+    pub(super) root_inode: u64,
+    /// Bytes of an inode.
+    pub(super) inode_size: u16,
+    /// Directories tell what their names stand for.
+    pub(super) has_file_types: bool,
+    /// Block and inode numbers hold the group in their upper bits: the logarithms of blocks of a group, inodes of a
+    /// block, blocks of a directory block.
+    logarithms: (u32, u32, u32),
 }
 
 /// The identity of the file system; `None` where there is no XFS.
@@ -196,7 +208,50 @@ impl Superblock {
             log: locate_log(&raw)?,
             has_log_version_2: has_checksums || raw.sb_versionnum.get() & VERSION_LOG_2 != 0,
             realtime_blocks: raw.sb_rblocks.get().max(raw.sb_rextents.get()),
+            root_inode: raw.sb_rootino.get(),
+            inode_size: raw.sb_inodesize.get(),
+            has_file_types: match has_checksums {
+                true => raw.sb_features_incompat.get() & INCOMPAT_FILE_TYPES != 0,
+                false => (raw.sb_features2.get() | raw.sb_bad_features2.get()) & FEATURES2_FILE_TYPES != 0,
+            },
+            logarithms: (raw.sb_agblklog.into(), raw.sb_inopblog.into(), raw.sb_dirblklog.into()),
         })
+    }
+
+    /// First byte of a block by the number that extents and trees have for it.
+    pub(super) fn position_of_block(&self, number: u64) -> Result<u64, Error> {
+        let (shift, ..) = self.logarithms;
+        let group = number.checked_shr(shift).unwrap_or_default();
+        let block = number.saturating_sub(group.checked_shl(shift).unwrap_or_default());
+        let found = u32::try_from(group).ok().zip(u32::try_from(block).ok());
+        match found.filter(|(group, block)| *group < self.group_count && *block < self.blocks_of_group(*group)) {
+            Some((group, block)) => Ok(self.block_position(group, block)),
+            None => {
+                let expected = format!("a block in {} groups of {}", self.group_count, self.group_blocks);
+                Err(Error::corrupt(0, expected, format!("block {block} of group {group}")))
+            }
+        }
+    }
+
+    /// First byte of an inode.
+    pub(super) fn inode_position(&self, number: u64) -> Result<u64, Error> {
+        let (_, per_block, _) = self.logarithms;
+        let block = number.checked_shr(per_block).unwrap_or_default();
+        let index = number.saturating_sub(block.checked_shl(per_block).unwrap_or_default());
+        let offset = index.saturating_mul(u64::from(self.inode_size));
+        if !(256..=2048).contains(&self.inode_size)
+            || offset.saturating_add(u64::from(self.inode_size)) > u64::from(self.block_size)
+        {
+            let actual = format!("inode {index} of {} bytes in {}", self.inode_size, self.block_size);
+            return Err(Error::corrupt(0, "an inode inside its block", actual));
+        }
+        Ok(self.position_of_block(block)?.saturating_add(offset))
+    }
+
+    /// Bytes of a block of a directory.
+    pub(super) fn directory_block_size(&self) -> u64 {
+        let (.., logarithm) = self.logarithms;
+        u64::from(self.block_size).checked_shl(logarithm.min(7)).unwrap_or(65536)
     }
 
     /// First byte of an allocation group.

@@ -2,6 +2,7 @@
 
 use block::{Disk, DiskExtent, Extents, InDisk, WriteAt, is_zero};
 use cluster::Scope;
+use cluster::sharing::Purpose;
 use image::{
     CHUNK_SIZE, ChunkContent, ChunkIndex, DiskRecord, Manifest, MapReader, Store, StoreErrorKind, manifest_path,
     map_path,
@@ -10,6 +11,7 @@ use layout::{Change, Grow, NewIds, PlaceError, PlaceOptions, Placement};
 
 use super::mirror::{self, MirrorHalf};
 use crate::error::{Error, Refusal, RequestError, Result};
+use crate::guard::{ClosedGate, Guard, Watched, tell_of_watching};
 use crate::index::read_index;
 use crate::load::Loader;
 use crate::pieces::Place;
@@ -73,6 +75,10 @@ pub struct RestorePlan {
     pub disks: Vec<PlannedDestination>,
     /// The halves of mirrors that will be written.
     pub mirrors: Vec<MirrorHalf>,
+    /// What was seen of the sharing of each destination, in their order.
+    pub sharing: Vec<Watched>,
+    /// What keeps from the disks of others, and what an operator said about them.
+    pub guard: Guard,
     /// Where every chunk is.
     pub(crate) index: ChunkIndex,
 }
@@ -107,6 +113,18 @@ pub struct PlannedRestore {
 }
 
 impl PlannedDestination {
+    /// Whether anything of a region of the destination, as it is divided now, is overwritten.
+    fn touches(&self, region: &layout::Region) -> bool {
+        match &self.placement {
+            Some(placement) => {
+                let left = placement.regions.iter().filter(|(name, _)| self.left.contains(name));
+                let kept: Extents<InDisk> = left.map(|(_, extent)| *extent).collect();
+                !kept.contains(region.extent)
+            }
+            None => self.regions.iter().any(|planned| planned.extent.overlaps(&region.extent)),
+        }
+    }
+
     /// Whether what looks for its metadata at the end of a region would look elsewhere than it is written.
     pub(super) fn end_moves(&self, region: &PlannedRestore) -> bool {
         region.room != region.extent.length()
@@ -126,6 +144,42 @@ impl RestorePlan {
         } else {
             Err(RequestError::OtherDisks.into())
         }
+    }
+
+    /// The destinations that may not be overwritten, or not yet.
+    pub fn closed_gates(&self) -> Vec<ClosedGate> {
+        let disks = self.disks.iter().zip(&self.sharing);
+        let gates = disks.filter_map(|(planned, watched)| {
+            let class = watched.class_over(&|region| planned.touches(region));
+            self.guard.closed_gate(&watched.assessment, class, Purpose::Restore, self.request.scope)
+        });
+        gates.collect()
+    }
+
+    /// Refuses where a destination may not be overwritten.
+    ///
+    /// # Errors
+    /// `Shared`, with the first of them.
+    pub fn check_sharing(&self) -> Result<()> {
+        match self.closed_gates().into_iter().next() {
+            Some(gate) => Err(Refusal::Shared(Box::new(gate)).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Looks again at all destinations, just before the first byte is written.
+    pub(super) fn check_sharing_again(
+        &self,
+        assignments: &[Assignment<'_>],
+        observer: &dyn Observer,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        tell_of_watching(self.sharing.iter(), observer);
+        for ((planned, watched), assignment) in self.disks.iter().zip(&self.sharing).zip(assignments) {
+            let disk: &dyn Disk = assignment.destination.disk;
+            self.guard.look_again(watched, disk, &|region| planned.touches(region), cancel)?;
+        }
+        Ok(())
     }
 
     /// Bytes that were saved of all regions that will be written.
@@ -148,15 +202,32 @@ impl RestorePlan {
     }
 }
 
-/// Plans to restore an image, and checks that the repository has everything that is needed.
+/// Plans to restore an image, where nobody knows more of the destinations than their bytes say.
 ///
 /// # Errors
-/// `Refused` where the image has no place on a destination; damage where a map or the place of a chunk is missing.
+/// As [`plan_restore_guarded`].
 pub fn plan_restore(
     store: &dyn Store,
     manifest: Manifest,
     assignments: &[Assignment<'_>],
     request: RestoreRequest,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<RestorePlan> {
+    plan_restore_guarded(store, manifest, assignments, request, Guard::default(), observer, cancel)
+}
+
+/// Plans to restore an image, and checks that the repository has everything that is needed. Whether the destinations
+/// may be overwritten is asked of [`RestorePlan::check_sharing`], and by `restore` itself.
+///
+/// # Errors
+/// `Refused` where the image has no place on a destination; damage where a map or the place of a chunk is missing.
+pub fn plan_restore_guarded(
+    store: &dyn Store,
+    manifest: Manifest,
+    assignments: &[Assignment<'_>],
+    request: RestoreRequest,
+    guard: Guard,
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<RestorePlan> {
@@ -178,7 +249,11 @@ pub fn plan_restore(
     };
     let index = read_index(store, observer, cancel)?;
     let mirrors = mirror::plan(store, &index, &manifest, &disks)?;
-    let plan = RestorePlan { manifest, request, disks, mirrors, index };
+    let sharing = assignments
+        .iter()
+        .map(|assignment| guard.look(&assignment.destination.name, assignment.destination.disk, Purpose::Restore))
+        .collect::<Result<_>>()?;
+    let plan = RestorePlan { manifest, request, disks, mirrors, sharing, guard, index };
     check_chunks(store, &plan, observer, cancel)?;
     check_cut(store, &plan)?;
     Ok(plan)

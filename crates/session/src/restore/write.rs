@@ -51,6 +51,8 @@ pub fn restore(
     plan.check_assignments(assignments).map_err(untouched)?;
     let places = plan.places(store).map_err(untouched)?;
     plan.check_scope(store).map_err(untouched)?;
+    plan.check_sharing().map_err(untouched)?;
+    plan.check_sharing_again(assignments, observer, cancel).map_err(untouched)?;
     if cancel.is_cancelled() {
         return Err(untouched(Error::Cancelled));
     }

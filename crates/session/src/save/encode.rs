@@ -13,12 +13,27 @@ use super::write::Alarm;
 use crate::error::{Error, Result};
 use crate::source::slice_of;
 
-/// A batch that was read: its first bytes in the buffer are the chunks, in order; for a hole they mean nothing.
+/// Memory of one batch, which goes round: new memory for each would cost as much as hashing it.
+pub struct Slot {
+    /// The bytes of the source.
+    pub bytes: AlignedBuffer,
+    /// The records of new chunks, one after the other.
+    pub records: Vec<u8>,
+}
+
+impl Slot {
+    /// For batches of up to `length` bytes.
+    pub fn new(length: usize) -> Self {
+        Self { bytes: AlignedBuffer::new(length), records: Vec::new() }
+    }
+}
+
+/// A batch that was read: its first bytes are the chunks, in order; for a hole they mean nothing.
 pub struct ReadBatch {
     /// Which chunks.
     pub batch: Batch,
     /// Their bytes.
-    pub buffer: AlignedBuffer,
+    pub slot: Slot,
 }
 
 /// A batch that is ready to be written.
@@ -27,16 +42,14 @@ pub struct EncodedBatch {
     pub batch: Batch,
     /// What each chunk holds; empty for a hole, where all are zero.
     pub contents: Vec<ChunkContent>,
-    /// The records of new chunks, one after the other.
-    pub records: Vec<u8>,
     /// Each record: chunk, its bytes, its stored bytes.
     pub entries: Vec<(ChunkId, u32, u32)>,
     /// Bytes of chunks that the repository holds already.
     pub known_bytes: u64,
     /// Bytes of chunks with nothing but zeros.
     pub zero_bytes: u64,
-    /// The buffer, to go round again.
-    pub buffer: AlignedBuffer,
+    /// The records, in memory that goes round again.
+    pub slot: Slot,
 }
 
 /// What all encoders of a session share.
@@ -80,21 +93,22 @@ fn encode(shared: &Encoding<'_>, encoder: &mut Encoder, read: ReadBatch) -> Enco
     let mut encoded = EncodedBatch {
         batch,
         contents: Vec::new(),
-        records: Vec::new(),
         entries: Vec::new(),
         known_bytes: 0,
         zero_bytes: 0,
-        buffer: read.buffer,
+        slot: read.slot,
     };
+    let Slot { bytes, records } = &mut encoded.slot;
+    records.clear();
     let Some((grid, extents)) = shared.regions.get(batch.region) else { return encoded };
     let whole = grid.extent_of(batch.range);
     if batch.is_hole {
         encoded.zero_bytes = whole.length();
         return encoded;
     }
-    clear_unused(&mut encoded.buffer, whole, extents);
+    clear_unused(bytes, whole, extents);
     for number in batch.range.first..batch.range.end() {
-        let Some(chunk) = slice_of(&mut encoded.buffer, whole, grid.extent(number)) else { continue };
+        let Some(chunk) = slice_of(bytes, whole, grid.extent(number)) else { continue };
         let length = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
         if is_zero(chunk) {
             encoded.zero_bytes = encoded.zero_bytes.saturating_add(length.into());
@@ -109,7 +123,7 @@ fn encode(shared: &Encoding<'_>, encoder: &mut Encoder, read: ReadBatch) -> Enco
             encoded.known_bytes = encoded.known_bytes.saturating_add(length.into());
             continue;
         }
-        let stored = encoder.encode(id, chunk, &mut encoded.records);
+        let stored = encoder.encode(id, chunk, records);
         encoded.entries.push((id, length, stored));
     }
     encoded

@@ -1,11 +1,15 @@
 //! What a save will read and why: made, shown and confirmed before anything is read for real.
 
 use block::{Extents, InRegion, ReadAt, Window};
+use cluster::offline::Found;
+use cluster::sharing::{Class, Lock, Purpose};
 use filesystem::{Coverage, Stacks, Survey};
 use image::{ImageName, Store};
 use layout::{Layout, Region, RegionKind};
 
 use crate::error::{Error, Refusal, RequestError, Result};
+use crate::examine::examine_disks;
+use crate::guard::{Guard, Watched, tell_of_watching};
 use crate::progress::{Cancel, Event, Observer, Phase};
 use crate::repository::image_exists;
 use crate::selection::Selection;
@@ -30,6 +34,11 @@ pub struct SavePlan {
     pub request: SaveRequest,
     /// One for each source, in their order.
     pub disks: Vec<PlannedDisk>,
+    /// What was seen of the sharing of each, in their order.
+    pub sharing: Vec<Watched>,
+    guard: Guard,
+    /// What the systems on them say about themselves.
+    pub found: Found,
 }
 
 /// What will be saved of a disk.
@@ -50,6 +59,8 @@ pub struct PlannedRegion {
     pub extents: Extents<InRegion>,
     /// Whether it is saved.
     pub is_saved: bool,
+    /// What was seen, where the region is left out because others use it.
+    pub shared: Option<String>,
 }
 
 impl SavePlan {
@@ -71,14 +82,31 @@ impl SavePlan {
     }
 }
 
-/// Looks at the sources and plans to save them as a new image.
+/// Looks at the sources and plans to save them as a new image, where nobody knows more of them than their bytes say.
 ///
 /// # Errors
-/// `ImageExists`; a region that does not exist; a source that can't be read at all.
+/// As [`plan_save_guarded`].
 pub fn plan_save(
     store: &dyn Store,
     sources: &[Source<'_>],
     request: SaveRequest,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<SavePlan> {
+    plan_save_guarded(store, sources, request, Guard::default(), observer, cancel)
+}
+
+/// Looks at the sources and plans to save them as a new image. Regions that others use are left out, unless the guard
+/// says that somebody named their disk.
+///
+/// # Errors
+/// `ImageExists`; a region that does not exist; a source that can't be read at all; `Shared` where others write to a
+/// source, where a region that others use was asked for by its name, or where nothing else is there to be saved.
+pub fn plan_save_guarded(
+    store: &dyn Store,
+    sources: &[Source<'_>],
+    request: SaveRequest,
+    guard: Guard,
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<SavePlan> {
@@ -95,6 +123,10 @@ pub fn plan_save(
     let names = sources.iter().zip(&layouts).map(|(source, layout)| (source.name.as_str(), layout));
     let selection = Selection::new(&request.regions, names)?;
 
+    let sharing: Vec<Watched> = sources
+        .iter()
+        .map(|source| guard.look(called(source), source.disk, Purpose::Save).map_err(|error| of_source(source, error)))
+        .collect::<Result<_>>()?;
     let mut done = 0_u64;
     let surveys = survey_disks(sources, &layouts, &mut |place| {
         if cancel.is_cancelled() {
@@ -111,6 +143,7 @@ pub fn plan_save(
         }
         Ok(())
     })?;
+    let found = examine_disks(sources, &layouts, &surveys);
     let disks = sources.iter().zip(layouts).zip(surveys);
     let disks = disks.map(|((source, layout), surveys)| {
         let regions = layout.regions.iter().zip(surveys);
@@ -118,7 +151,69 @@ pub fn plan_save(
             regions.map(|(region, survey)| plan_region(region, survey, selection.contains(&source.name, &region.name)));
         PlannedDisk { name: source.name.clone(), regions: regions.collect(), layout }
     });
-    Ok(SavePlan { request, disks: disks.collect() })
+    let mut plan = SavePlan { request, disks: disks.collect(), sharing, guard, found };
+    plan.leave_out_shared()?;
+    Ok(plan)
+}
+
+/// What the operator calls a source.
+fn called<'a>(source: &'a Source<'_>) -> &'a str {
+    if source.identity.path.is_empty() { &source.name } else { &source.identity.path }
+}
+
+/// A look at a source that failed is no failure of a destination.
+fn of_source(source: &Source<'_>, error: Error) -> Error {
+    match error {
+        Error::Destination { offset, source: error, .. } => {
+            Error::Source { disk: source.name.clone(), offset, source: error }
+        }
+        other => other,
+    }
+}
+
+impl SavePlan {
+    /// Takes what others use out of the plan, unless somebody named it, knowing that.
+    fn leave_out_shared(&mut self) -> Result<()> {
+        let are_named = !self.request.regions.is_empty();
+        let mut left_out = None;
+        for (disk, watched) in self.disks.iter_mut().zip(&self.sharing) {
+            for (region, planned) in disk.layout.regions.iter().zip(&mut disk.regions) {
+                let class = watched.assessment.class_of(&region.name);
+                let Some(gate) = self.guard.closed_gate(&watched.assessment, class, Purpose::Save, None) else {
+                    continue;
+                };
+                if planned.is_saved && (are_named || gate.lock != Lock::Confirm(Class::Shared)) {
+                    return Err(Refusal::Shared(Box::new(gate)).into());
+                }
+                if planned.is_saved {
+                    let proofs = watched.assessment.about(|name| name == region.name);
+                    let proofs: Vec<String> = proofs.map(|finding| finding.evidence.proof()).collect();
+                    (planned.is_saved, planned.extents) = (false, Extents::new());
+                    planned.shared = Some(proofs.join("; "));
+                    left_out = Some(gate);
+                }
+            }
+        }
+        let saves_something = self.disks.iter().flat_map(|disk| &disk.regions).any(|region| region.is_saved);
+        match left_out {
+            Some(gate) if !saves_something => Err(Refusal::Shared(Box::new(gate)).into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks again at the disks that are read: what changes meanwhile is not of one moment.
+    pub(super) fn check_sharing(&self, sources: &[Source<'_>], observer: &dyn Observer, cancel: &Cancel) -> Result<()> {
+        tell_of_watching(self.sharing.iter(), observer);
+        for ((source, disk), watched) in sources.iter().zip(&self.disks).zip(&self.sharing) {
+            let saved = |region: &Region| {
+                let planned = disk.layout.regions.iter().zip(&disk.regions);
+                planned.into_iter().any(|(other, planned)| other.name == region.name && planned.is_saved)
+            };
+            let again = self.guard.look_again(watched, source.disk, &saved, cancel);
+            again.map_err(|error| of_source(source, error))?;
+        }
+        Ok(())
+    }
 }
 
 /// The names of disks become parts of paths: two equal ones would write into the same files, and an image with an
@@ -137,7 +232,7 @@ fn check_names(sources: &[Source<'_>]) -> Result<()> {
 
 fn plan_region(region: &Region, survey: Survey, is_saved: bool) -> PlannedRegion {
     let extents = if is_saved { survey.coverage.extents(region.extent.length()) } else { Extents::new() };
-    PlannedRegion { survey, extents, is_saved }
+    PlannedRegion { survey, extents, is_saved, shared: None }
 }
 
 /// How far a survey of disks is.

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use block::{AlignedBuffer, Extents, InDisk, InRegion, SectorSize};
+use block::{Extents, InDisk, InRegion, SectorSize};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use image::{ChunkGrid, ChunkIndex, MapSummary, MapWriter, Store, Totals, map_path};
 
 use super::batch::{BATCH_BYTES, Batch, Batches};
-use super::encode::{self, EncodedBatch, Encoding, ReadBatch};
+use super::encode::{self, EncodedBatch, Encoding, ReadBatch, Slot};
 use super::level::LevelControl;
 use super::packs::{PackWriter, finish_packs};
 use super::plan::SavePlan;
@@ -19,8 +19,8 @@ use crate::error::{Error, Result};
 use crate::progress::{Cancel, Event, Observer};
 use crate::source::{Source, read_narrowing};
 
-/// Buffers of 1 MiB that go round. Each may have as many bytes of records beside it.
-const BUFFERS: usize = 48;
+/// Slots for batches that go round. Each holds 1 MiB of the source, and up to as much in records.
+const SLOTS: usize = 48;
 /// Full packs that wait to become stable: the writer goes on meanwhile, but not without limit.
 const WAITING_PACKS: usize = 1;
 
@@ -74,20 +74,20 @@ pub fn run(job: &Job<'_>) -> Result<Outcome> {
             .map(|place| (ChunkGrid::new(place.region.extent.length()), &place.planned.extents))
             .collect(),
     };
-    let (return_buffer, buffers) = bounded(BUFFERS);
-    for _ in 0..BUFFERS {
-        let _ = return_buffer.send(AlignedBuffer::new(usize::try_from(BATCH_BYTES).unwrap_or_default()));
+    let (return_slot, slots) = bounded(SLOTS);
+    for _ in 0..SLOTS {
+        let _ = return_slot.send(Slot::new(usize::try_from(BATCH_BYTES).unwrap_or_default()));
     }
-    let (to_encoders, read) = bounded(BUFFERS / 4);
-    let (to_writer, encoded) = bounded(BUFFERS / 4);
+    let (to_encoders, read) = bounded(SLOTS / 4);
+    let (to_writer, encoded) = bounded(SLOTS / 4);
     let (to_finisher, full_packs) = bounded(WAITING_PACKS);
 
     let (written, finished) = thread::scope(|scope| {
-        // A reader takes a buffer with it when it ends; were there more of them, the last would wait for ever.
-        for _ in 0..job.settings.readers.clamp(1, BUFFERS) {
-            let (buffers, to_encoders) = (buffers.clone(), to_encoders.clone());
+        // A reader takes a slot with it when it ends; were there more of them, the last would wait for ever.
+        for _ in 0..job.settings.readers.clamp(1, SLOTS) {
+            let (slots, to_encoders) = (slots.clone(), to_encoders.clone());
             let (places, batches, unreadable) = (&places, &batches, &unreadable);
-            scope.spawn(move || read_batches(job, places, batches, unreadable, &buffers, &to_encoders));
+            scope.spawn(move || read_batches(job, places, batches, unreadable, &slots, &to_encoders));
         }
         for _ in 0..job.settings.encoders.max(1) {
             let (read, to_writer) = (read.clone(), to_writer.clone());
@@ -97,9 +97,9 @@ pub fn run(job: &Job<'_>) -> Result<Outcome> {
         let finisher =
             scope.spawn(move || finish_packs(job.store, &full_packs, SpaceWatch::new(job.store, job.observer)));
         // The stages own their ends now; what is left here would keep the channels open for ever.
-        drop((buffers, to_encoders, read, to_writer));
+        drop((slots, to_encoders, read, to_writer));
         let packs = PackWriter::new(job.store, &job.plan.request.image, to_finisher);
-        let written = packs.and_then(|packs| Writer::new(job, &places, packs, return_buffer).run(encoded));
+        let written = packs.and_then(|packs| Writer::new(job, &places, packs, return_slot).run(encoded));
         let panicked = || Err(Error::System(std::io::Error::other("the thread that finishes packs panicked")));
         (written, finisher.join().unwrap_or_else(|_| panicked()))
     });
@@ -143,19 +143,19 @@ fn read_batches(
     places: &[Place<'_>],
     batches: &Batches<'_>,
     unreadable: &Unreadable,
-    buffers: &Receiver<AlignedBuffer>,
+    slots: &Receiver<Slot>,
     output: &Sender<Result<ReadBatch>>,
 ) {
     let _alarm = Alarm(output.clone());
-    // The buffer comes first: a reader that held a batch without one would keep the writer waiting
-    // for it while others used up all buffers.
-    while let Ok(mut buffer) = buffers.recv() {
+    // The slot comes first: a reader that held a batch without one would keep the writer waiting
+    // for it while others used up all slots.
+    while let Ok(mut slot) = slots.recv() {
         if job.cancel.is_cancelled() {
             return;
         }
         let Some(batch) = batches.next() else { return };
         let Some(place) = places.get(batch.region) else { return };
-        let read = if batch.is_hole { Ok(Extents::new()) } else { read_batch(job, place, batch, &mut buffer) };
+        let read = if batch.is_hole { Ok(Extents::new()) } else { read_batch(job, place, batch, &mut slot.bytes) };
         // Nobody looks at a batch any more that was given up because the operator stopped the work.
         if read.is_err() && job.cancel.is_cancelled() {
             return;
@@ -163,7 +163,7 @@ fn read_batches(
         // A failure goes the way of the data: the writer would wait for ever for a batch that does not come.
         let read = read.map(|lost| {
             note_unreadable(job, place, batch, &lost, unreadable);
-            ReadBatch { batch, buffer }
+            ReadBatch { batch, slot }
         });
         if output.send(read).is_err() {
             return;
@@ -171,7 +171,7 @@ fn read_batches(
     }
 }
 
-fn read_batch(job: &Job<'_>, place: &Place<'_>, batch: Batch, buffer: &mut AlignedBuffer) -> Result<Extents<InDisk>> {
+fn read_batch(job: &Job<'_>, place: &Place<'_>, batch: Batch, buffer: &mut [u8]) -> Result<Extents<InDisk>> {
     let region = place.region.extent;
     let part = ChunkGrid::new(region.length()).extent_of(batch.range);
     let source_error = |error| Error::Source {
@@ -204,7 +204,7 @@ struct Writer<'a> {
     job: &'a Job<'a>,
     places: &'a [Place<'a>],
     packs: PackWriter<'a>,
-    return_buffer: Sender<AlignedBuffer>,
+    return_slot: Sender<Slot>,
     /// Batches that came before their turn.
     early: BTreeMap<u64, EncodedBatch>,
     next_sequence: u64,
@@ -217,17 +217,12 @@ struct Writer<'a> {
 type Written = (Vec<Option<MapSummary>>, Totals);
 
 impl<'a> Writer<'a> {
-    fn new(
-        job: &'a Job<'a>,
-        places: &'a [Place<'a>],
-        packs: PackWriter<'a>,
-        return_buffer: Sender<AlignedBuffer>,
-    ) -> Self {
+    fn new(job: &'a Job<'a>, places: &'a [Place<'a>], packs: PackWriter<'a>, return_slot: Sender<Slot>) -> Self {
         Self {
             job,
             places,
             packs,
-            return_buffer,
+            return_slot,
             early: BTreeMap::new(),
             next_sequence: 0,
             finished: Vec::new(),
@@ -256,7 +251,7 @@ impl<'a> Writer<'a> {
 
     fn write(&mut self, encoded: EncodedBatch) -> Result<()> {
         self.go_to(encoded.batch.region)?;
-        self.packs.append(&encoded.records, &encoded.entries)?;
+        self.packs.append(&encoded.slot.records, &encoded.entries)?;
         if let Some(map) = &mut self.map {
             if encoded.contents.is_empty() {
                 map.push_zeros(encoded.batch.range.count)?;
@@ -268,8 +263,8 @@ impl<'a> Writer<'a> {
         self.totals.known_bytes = self.totals.known_bytes.saturating_add(encoded.known_bytes);
         self.totals.zero_bytes = self.totals.zero_bytes.saturating_add(encoded.zero_bytes);
         self.count_saved(encoded.batch);
-        // Readers that have ended need no buffers.
-        let _ = self.return_buffer.send(encoded.buffer);
+        // Readers that have ended need no slots.
+        let _ = self.return_slot.send(encoded.slot);
         Ok(())
     }
 

@@ -146,7 +146,7 @@ fn a_store_that_blocks_stops_the_readers_soon() {
         save_with(&store, "one", &*disk, &settings(8, 4), &(), &Cancel::new()).unwrap();
         let most = most.load(Ordering::Relaxed);
         assert!(most > 8 * MIB, "{most}");
-        // 48 buffers and the few sectors of the survey.
+        // 48 slots and the few sectors of the survey.
         assert!(most <= 49 * MIB, "{most}");
         assert_whole(&store, "one", &disk.disk);
     });

@@ -118,10 +118,18 @@ fn while_one_disk_of_a_machine_fails_no_other_boots() {
             let other = used_disk(first.size(), None);
             let faulty = FaultyDisk::new(used_disk(second.size(), None), Some(Fault { operation, number }));
             let assignments = [assignment("sda", &other), assignment("sdb", &faulty)];
-            let plan =
-                session::plan_restore(&store, manifest.clone(), &assignments, read_back(), &(), &cancel).unwrap();
+            let planned = session::plan_restore(&store, manifest.clone(), &assignments, read_back(), &(), &cancel);
+            // Before anything is overwritten, every destination is looked at twice.
+            let plan = match planned {
+                Err(Error::Destination { .. }) if operation == Operation::Read => continue,
+                planned => planned.unwrap(),
+            };
             match session::restore(&store, &plan, &assignments, 1, &(), &cancel) {
                 Ok(_) => break,
+                Err(interrupted) if interrupted.unfinished.is_empty() => {
+                    assert_eq!((operation, faulty.count(Operation::Write)), (Operation::Read, 0));
+                    continue;
+                }
                 Err(interrupted) => assert_eq!(interrupted.unfinished, ["/dev/sda", "/dev/sdb"]),
             }
             let context = format!("{operation:?} {number}");

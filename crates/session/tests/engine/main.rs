@@ -11,5 +11,6 @@ mod resuming;
 mod round_trip;
 mod samples;
 mod selection;
+mod sharing;
 mod stores;
 mod work;

@@ -55,9 +55,10 @@ impl Operator for Console {
         Ok(())
     }
 
-    fn see_restore(&self, plan: &RestorePlan, assigned: &[(String, PathBuf)]) {
+    fn see_restore(&self, plan: &RestorePlan, assigned: &[(String, PathBuf)], besides: &[String]) {
         if !self.general.json || confirm::is_asked(self.yes) {
             restore::print_plan(plan, assigned);
+            besides.iter().for_each(|text| error_line(format!("  {text}")));
         }
     }
 

@@ -7,9 +7,9 @@ use filesystem::{Coverage, Survey};
 use layout::Layout;
 use rust_i18n::t;
 use serde_json::{Value, json};
-use session::{Source, layer_records, read_layout, survey_disks};
+use session::{Found, Source, examine_disks, layer_records, read_layout, survey_disks};
 
-use super::describe;
+use super::{describe, systems};
 use crate::arguments::General;
 use crate::disks::{identity_of, names_of};
 use crate::failure::{DONE, Failure};
@@ -19,7 +19,7 @@ use crate::output::{bytes, document, line, table};
 pub fn run(paths: &[PathBuf], general: General) -> Result<u8, Failure> {
     let attached =
         if paths.is_empty() { device::attached() } else { paths.iter().map(|path| device::identify(path)).collect() };
-    let looked = look(&attached, paths.is_empty())?;
+    let (looked, found) = look(&attached, paths.is_empty())?;
     let mut documents = Vec::new();
     for (disk, looked) in attached.iter().zip(looked) {
         match (looked, general.json) {
@@ -29,15 +29,18 @@ pub fn run(paths: &[PathBuf], general: General) -> Result<u8, Failure> {
             (Ok(looked), false) => looked.print(disk),
         }
     }
+    if !general.json {
+        systems::summary(&found).iter().for_each(line);
+    }
     if general.json {
-        document(&json!({ "disks": documents }));
+        document(&json!({ "disks": documents, "systems": found.systems, "findings": found.detected }));
     }
     Ok(DONE)
 }
 
 /// Looks at all disks together, as volume groups and arrays reach over several. Of each, what was found, or why it
-/// can't be looked at; where `go_on` is not set, the first that can't ends it.
-pub fn look(attached: &[Attached], go_on: bool) -> Result<Vec<Result<Looked, String>>, Failure> {
+/// can't be looked at; and what the systems on them say about themselves. Where `go_on` is not set, the first that can't ends it.
+pub fn look(attached: &[Attached], go_on: bool) -> Result<(Vec<Result<Looked, String>>, Found), Failure> {
     let mut opened = Vec::new();
     for disk in attached {
         match SourceDisk::look(&disk.path).map_err(Failure::from) {
@@ -69,12 +72,13 @@ pub fn look(attached: &[Attached], go_on: bool) -> Result<Vec<Result<Looked, Str
         });
     }
     let surveys = survey_disks(&sources, &layouts, &mut |_| Ok(()))?;
+    let found = examine_disks(&sources, &layouts, &surveys);
     let mut looked = layouts.into_iter().zip(surveys).map(|(layout, surveys)| Looked { layout, surveys });
     let outcome = |problem| match problem {
         Some(problem) => Some(Err(problem)),
         None => looked.next().map(Ok),
     };
-    Ok(problems.into_iter().filter_map(outcome).collect())
+    Ok((problems.into_iter().filter_map(outcome).collect(), found))
 }
 
 /// What was found on a disk.

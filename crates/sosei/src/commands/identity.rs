@@ -9,9 +9,11 @@ use image::{DiskIdentity, FileSystemRecord, IdentityFile, IdentityRecord};
 use layout::{Layout, Region, TableKind};
 use rust_i18n::t;
 use serde_json::json;
-use session::{Destination, IdentityPlan, Source, apply_identity, plan_identity, read_layout, survey_disks};
+use session::{
+    Destination, Found, IdentityPlan, Source, apply_identity, examine_disks, plan_identity, read_layout, survey_disks,
+};
 
-use super::describe;
+use super::{describe, systems};
 use crate::arguments::{ApplyIdentity, General, IdentityCommand};
 use crate::disks::{assign, identity_of, names_of, open_destination};
 use crate::failure::{DONE, Failure, chain};
@@ -29,8 +31,8 @@ pub fn run(command: &IdentityCommand, general: General) -> Result<u8, Failure> {
     }
 }
 
-/// The identities of the disks that are named, or of all.
-pub fn look(paths: &[PathBuf]) -> Result<IdentityFile, Failure> {
+/// The identities of the disks that are named, or of all, and what the systems on them say about themselves.
+pub fn look(paths: &[PathBuf]) -> Result<(IdentityFile, Found), Failure> {
     let attached = device::attached();
     // What can't be opened among all that are attached (an empty drive) has no identity to report.
     let named: Vec<PathBuf> = if paths.is_empty() {
@@ -48,12 +50,14 @@ pub fn look(paths: &[PathBuf]) -> Result<IdentityFile, Failure> {
         .collect();
     let layouts: Vec<Layout> = sources.iter().map(read_layout).collect::<Result<_, _>>()?;
     let surveys = survey_disks(&sources, &layouts, &mut |_| Ok(()))?;
+    let found = examine_disks(&sources, &layouts, &surveys);
     let records = sources
         .into_iter()
         .zip(layouts)
         .zip(surveys)
         .map(|((source, layout), surveys)| record(source, layout, surveys));
-    Ok(IdentityFile::new(machine::now(), machine::record(), records.collect()))
+    let machine = machine::record(Path::new(device::EFI_VARIABLES));
+    Ok((IdentityFile::new(machine::now(), machine, records.collect()), found))
 }
 
 fn record(source: Source<'_>, layout: Layout, surveys: Vec<Survey>) -> IdentityRecord {
@@ -73,11 +77,19 @@ fn record(source: Source<'_>, layout: Layout, surveys: Vec<Survey>) -> IdentityR
 }
 
 fn report(paths: &[PathBuf], general: General) -> Result<u8, Failure> {
-    let file = look(paths)?;
+    let (file, found) = look(paths)?;
     if general.json {
-        document(&json!({ "identity": file }));
+        document(&json!({ "identity": file, "systems": found.systems }));
     } else {
         report_lines(&file).iter().for_each(line);
+        let layouts: Vec<_> = file.disks.iter().map(|disk| (disk.name.as_str(), &disk.layout)).collect();
+        systems::report(&found, &layouts).iter().for_each(line);
+        if let Some(boot) = &file.machine.boot {
+            line("");
+            line("[Boot Entries]");
+            line("");
+            systems::boot_lines(boot).iter().for_each(line);
+        }
     }
     Ok(DONE)
 }
@@ -147,7 +159,7 @@ fn volume_lines(disk: usize, name: &str, region: &Region, found: Option<&FileSys
 }
 
 fn save(path: &Path, disks: &[PathBuf], general: General) -> Result<u8, Failure> {
-    let file = look(disks)?;
+    let (file, _) = look(disks)?;
     let bytes = file.to_bytes(&path.display().to_string()).map_err(session::Error::from)?;
     write_new(path, &bytes).map_err(|error| Failure::file(path, &error))?;
     if general.json {

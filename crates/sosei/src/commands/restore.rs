@@ -9,18 +9,19 @@ use rust_i18n::t;
 use serde_json::json;
 use session::{
     Assignment, Destination, Event, RegionChoice, RestorePlan, RestoreReport, RestoreRequest, Scope, VerifyRequest,
-    open_repository, plan_restore, read_manifest, restore, verify,
+    found_in, open_repository, plan_restore, read_manifest, restore, verify,
 };
 
 use super::console::Console;
-use super::describe;
+use super::machine_at_hand::BootRestore;
+use super::{checklist, describe, machine_at_hand, systems};
 use crate::arguments::{General, IdentityChoice, Restore};
 use crate::disks::{assign, disks_of, open_destination, paths_of};
 use crate::failure::{DONE, Failure, UNREADABLE, chain};
-use crate::operator::Operator;
+use crate::operator::{Operator, Reporter};
 use crate::output::{bytes, document, error_line, line, table, timing};
 use crate::target::Target;
-use crate::{safety, target};
+use crate::{machine, safety, target};
 
 /// Overwrites the disks that are named.
 pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
@@ -38,6 +39,7 @@ pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
 pub struct Restored {
     plan: RestorePlan,
     report: RestoreReport,
+    boot: Option<BootRestore>,
     milliseconds: u64,
 }
 
@@ -72,7 +74,12 @@ pub fn carry_out(arguments: &Restore, operator: &dyn Operator) -> Result<Restore
     let placements = plan.disks.iter().filter_map(|disk| disk.placement.as_ref());
     let identities: Vec<_> = placements.flat_map(|placement| placement.identities.clone()).collect();
     safety::refuse_collision(&identities, &paths, &attached, &arguments.confirm)?;
-    operator.see_restore(&plan, &assigned);
+    let boot = plan_boot(&plan, arguments, &*progress);
+    let here = machine::record(&arguments.efi_variables);
+    let differences = machine_at_hand::differences(&plan.manifest.machine, &here).into_iter();
+    let entries = boot.iter().flat_map(BootRestore::lines).map(|text| format!("+ {text}"));
+    let besides: Vec<String> = differences.map(|text| format!("~ {text}")).chain(entries).collect();
+    operator.see_restore(&plan, &assigned, &besides);
     if plan.request.scope.is_none() && !plan.mirrors.is_empty() {
         plan.request.scope = operator.scope(&plan);
     }
@@ -95,7 +102,32 @@ pub fn carry_out(arguments: &Restore, operator: &dyn Operator) -> Result<Restore
             progress.notify(Event::Warning { text });
         }
     }
-    Ok(Restored { plan, report, milliseconds })
+    if let Some(boot) = &boot
+        && let Err(error) = boot.write()
+    {
+        // The disks are whole; an operator can choose what to start.
+        let text = t!("boot.failed", details = chain(&error)).into_owned();
+        progress.notify(Event::Warning { text });
+    }
+    Ok(Restored { plan, report, boot, milliseconds })
+}
+
+/// The boot entries that come back with whole disks that stay what they were. A copy that lives beside its original is
+/// no boot disk of this machine, and other partitions would be meant.
+fn plan_boot(plan: &RestorePlan, arguments: &Restore, progress: &dyn Reporter) -> Option<BootRestore> {
+    let is_whole = arguments.regions.is_empty() && !arguments.layout_only && plan.request.new_ids.is_none();
+    if arguments.no_boot_entries || !is_whole {
+        return None;
+    }
+    let disks: Vec<_> = plan.disks.iter().map(|disk| disk.disk.as_str()).collect();
+    match BootRestore::plan(&plan.manifest, &disks, &arguments.efi_variables)? {
+        Ok(boot) => (!boot.is_empty()).then_some(boot),
+        Err(error) => {
+            let text = t!("boot.failed", details = chain(&error)).into_owned();
+            progress.notify(Event::Warning { text });
+            None
+        }
+    }
 }
 
 /// Reads every chunk that the image needs before a disk is cleared: a damaged one would be found only when the
@@ -215,6 +247,7 @@ impl Restored {
     /// What was done, for programs.
     fn document(&self) -> serde_json::Value {
         let (plan, restored, milliseconds) = (&self.plan, &self.report, self.milliseconds);
+        let boot = self.boot.as_ref();
         let unreadable = unreadable_regions(plan);
         let disks: Vec<_> =
             plan.disks.iter().map(|disk| json!({ "disk": disk.disk, "destination": disk.destination })).collect();
@@ -237,6 +270,8 @@ impl Restored {
             "image": plan.manifest.image, "disks": disks, "written_bytes": restored.written_bytes,
             "read_back_bytes": restored.read_back_bytes, "unreadable": unreadable, "renamed": renamed,
             "kept_uuids": kept, "mirrors": mirrors, "scope": plan.request.scope, "milliseconds": milliseconds,
+            "boot_entries": boot.map(BootRestore::lines).unwrap_or_default(), "referrers": referrers(plan),
+            "checklist": checklist::steps(&plan.manifest, plan.request.scope),
         })
     }
 
@@ -273,11 +308,40 @@ impl Restored {
                 line(t!("restore.kept_uuid", region = region, kind = kind, uuid = uuid));
             }
         }
+        let referrers = referrers(plan);
+        if !referrers.is_empty() {
+            line(t!("restore.referrers"));
+            referrers.iter().for_each(|text| line(format!("  {text}").into()));
+        }
+        if self.boot.is_some() {
+            line(t!("boot.restored"));
+        }
         for (region, lost) in unreadable_regions(plan) {
             line(t!("restore.unreadable", region = region, size = bytes(lost)));
         }
+        lines.extend(checklist::lines_after_restore(&plan.manifest, plan.request.scope));
         lines
     }
+}
+
+/// Files in the image that still name what has another name on the copy, or that should name file systems that both
+/// disks have.
+fn referrers(plan: &RestorePlan) -> Vec<String> {
+    if plan.request.new_ids.is_none() {
+        return Vec::new();
+    }
+    let mut names: Vec<String> = kept_uuids(plan).map(|(_, _, uuid)| uuid.to_owned()).collect();
+    for change in renamed(plan) {
+        if let Change::Renamed { from, .. } = change {
+            names.push(from.clone());
+        }
+    }
+    for disk in plan.disks.iter().filter_map(|disk| plan.manifest.disk(&disk.disk)) {
+        let partitions = disk.layout.regions.iter().filter_map(|region| region.partition.as_ref());
+        names.extend(partitions.filter_map(|partition| partition.guid.clone()));
+        names.extend(disk.layout.signature.clone());
+    }
+    systems::stale_references(&found_in(&plan.manifest), &names).collect()
 }
 
 /// What got another name.

@@ -8,7 +8,7 @@ use serde_json::json;
 use session::{Cancel, SavePlan, SaveRequest, SaveSettings, Source, plan_save, save};
 
 use super::console::Console;
-use super::describe;
+use super::{describe, systems};
 use crate::arguments::{General, Save};
 use crate::disks::{identity_of, names_of, open_source, refuse_twice};
 use crate::failure::{DONE, Failure, UNREADABLE};
@@ -75,7 +75,7 @@ fn settings(arguments: &Save) -> Result<SaveSettings, Failure> {
         encoders: super::processors(),
         readers: READERS,
         random,
-        machine: machine::record(),
+        machine: machine::record(&arguments.efi_variables),
         version: env!("CARGO_PKG_VERSION").into(),
         now: machine::now,
     })
@@ -113,6 +113,7 @@ pub fn print_plan(plan: &SavePlan) {
             }
         }
     }
+    systems::summary(&plan.found).iter().for_each(error_line);
     error_line(t!("save.plan", size = bytes(plan.total_bytes()), image = plan.request.image));
 }
 

@@ -2,7 +2,7 @@
 
 use rust_i18n::t;
 use serde_json::json;
-use session::{Cancel, SetImage, SetProblem, SetReport, read_set};
+use session::{Cancel, Pair, PairHalf, SetImage, SetProblem, SetReport, pairs_of, read_set};
 
 use super::describe;
 use crate::arguments::{General, SetCommand};
@@ -30,6 +30,7 @@ pub fn run(command: &SetCommand, general: General) -> Result<u8, Failure> {
         print_document(set.as_str(), &report);
     } else {
         report.images.iter().for_each(print_image);
+        pairs_of(&report).iter().for_each(print_pair);
         if is_verifying {
             report.problems.iter().for_each(|problem| line(format!("  ! {}", problem_text(problem))));
             let count = report.images.len();
@@ -55,13 +56,26 @@ fn print_document(set: &str, report: &SetReport) {
             })
         })
         .collect();
-    document(&json!({ "set": set, "images": images, "problems": report.problems }));
+    document(&json!({ "set": set, "images": images, "pairs": pairs_of(report), "problems": report.problems }));
 }
 
 fn print_image(image: &SetImage) {
     let host = image.manifest.machine.host_name.as_deref().unwrap_or_default();
     line(format!("{}  {}  {host}", image.manifest.image, image.manifest.finished));
     image.halves.iter().for_each(|half| line(format!("  * {}", describe::mirror(half))));
+}
+
+/// The halves of a mirror must have one length; where they begin may differ.
+fn print_pair(pair: &Pair) {
+    let [one, other] = &pair.halves;
+    let half = |half: &PairHalf| format!("{}: {} ({} + {})", half.image, half.region, half.start, half.length);
+    let name = pair.resource.clone().unwrap_or_default();
+    let (one, other) = (half(one), half(other));
+    line(if pair.is_equal {
+        t!("set.pair", name = name, one = one, other = other)
+    } else {
+        t!("set.pair_differs", name = name, one = one, other = other)
+    });
 }
 
 fn problem_text(problem: &SetProblem) -> String {

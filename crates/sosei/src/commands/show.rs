@@ -1,26 +1,36 @@
 //! `sosei show`: one image.
 
+use std::path::Path;
+
 use image::{ImageName, Manifest};
 use rust_i18n::t;
 use serde_json::json;
-use session::{Cancel, open_repository, read_manifest};
+use session::{Cancel, found_in, hardware_differences, open_repository, read_manifest};
 
-use super::describe;
+use super::{describe, machine_at_hand, systems};
 use crate::arguments::General;
 use crate::failure::{DONE, Failure};
 use crate::output::{bytes, document, duration, line, table};
 use crate::progress::Progress;
-use crate::target;
+use crate::{machine, target};
 
 /// Shows an image.
 pub fn run(target: &str, image: &ImageName, general: General) -> Result<u8, Failure> {
     let target = target::open(target, &[], &Progress::new(general), &Cancel::new())?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, image)?;
+    let here = machine::record(Path::new(device::EFI_VARIABLES));
     if general.json {
-        document(&json!({ "manifest": manifest }));
+        let differences = hardware_differences(&manifest.machine, &here);
+        document(&json!({ "manifest": manifest, "hardware": differences }));
     } else {
         print(&manifest);
+        let differences = machine_at_hand::differences(&manifest.machine, &here);
+        if !differences.is_empty() {
+            line("");
+            line(t!("hardware.title"));
+            differences.iter().for_each(|text| line(format!("  ~ {text}")));
+        }
     }
     Ok(DONE)
 }
@@ -93,6 +103,20 @@ fn print(manifest: &Manifest) {
                 line(format!("  ! {}", t!("show.unreadable", region = region.name, length = length, offset = offset)));
             }
         }
+    }
+    let found = found_in(manifest);
+    let layouts: Vec<_> = manifest.disks.iter().map(|disk| (disk.name.as_str(), &disk.layout)).collect();
+    let summary = systems::summary(&found);
+    if !summary.is_empty() {
+        line("");
+        summary.iter().for_each(line);
+        systems::report(&found, &layouts).iter().filter(|text| text.starts_with("Letter")).for_each(|text| {
+            line(format!("  {text}"));
+        });
+    }
+    if let Some(boot) = &machine.boot {
+        line("");
+        systems::boot_lines(boot).iter().for_each(line);
     }
     let totals = &manifest.totals;
     line("");

@@ -1,6 +1,7 @@
 //! What the program knows, as the screens show it.
 
 use device::Attached;
+use cluster::offline::Found;
 use filesystem::Coverage;
 use image::{DiskRecord, Manifest};
 use layout::{Layout, TableKind};
@@ -9,7 +10,7 @@ use session::{Listed, PlannedDestination, RestorePlan, SavePlan};
 use tui::{Disk, Image, ImageState, Note, Outcome, Plan, PlannedDisk, Region, RegionKind, Weight};
 
 use crate::commands::disks::{Looked, coverage};
-use crate::commands::{describe, save};
+use crate::commands::{describe, save, systems};
 use crate::failure::Failure;
 use crate::safety;
 
@@ -72,6 +73,16 @@ pub fn attached(disk: &Attached, name: &str, all: &[Attached], looked: &Result<L
         }
     }
     view
+}
+
+/// Adds what the systems on the disks say about themselves, each to its own disk.
+pub fn add_systems(disks: &mut [Disk], found: &Found) {
+    for line in systems::summary(found) {
+        let disk = line.split(':').next().unwrap_or_default().to_owned();
+        if let Some(view) = disks.iter_mut().find(|view| view.name == disk) {
+            view.notes.insert(0, Note::new(Weight::Good, line));
+        }
+    }
 }
 
 /// What is known of a disk without reading it.
@@ -215,11 +226,12 @@ pub fn save_plan(plan: &SavePlan, disks: &[Attached]) -> Plan {
         PlannedDisk { source, destination: None, notes }
     });
     let (image, bytes) = (plan.request.image.to_string(), plan.total_bytes());
-    Plan { image, bytes, disks: planned.collect(), notes: Vec::new(), asks_scope: false }
+    let found = notes(&systems::summary(&plan.found), Weight::Plain);
+    Plan { image, bytes, disks: planned.collect(), notes: found, asks_scope: false }
 }
 
-/// What will be overwritten, where the destinations look like `before` now.
-pub fn restore_plan(plan: &RestorePlan, before: Vec<Disk>) -> Plan {
+/// What will be overwritten, where the destinations look like `before` now; `besides` is told of the machine.
+pub fn restore_plan(plan: &RestorePlan, before: Vec<Disk>, besides: &[String]) -> Plan {
     let planned = plan.disks.iter().zip(before).map(|(planned, destination)| {
         let source = plan.manifest.disk(&planned.disk).map(recorded).unwrap_or_default();
         let notes = destination_notes(plan, planned);
@@ -230,7 +242,7 @@ pub fn restore_plan(plan: &RestorePlan, before: Vec<Disk>) -> Plan {
         image: plan.manifest.image.to_string(),
         bytes: plan.total_bytes(),
         disks: planned.collect(),
-        notes: mirrors.collect(),
+        notes: mirrors.chain(notes(besides, Weight::Plain)).collect(),
         asks_scope: !plan.mirrors.is_empty() && plan.request.scope.is_none(),
     }
 }

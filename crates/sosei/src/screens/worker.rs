@@ -178,11 +178,14 @@ impl Desk<'_> {
     }
 
     fn look(&self, wanted: &[Attached], all: &[Attached]) -> Result<Vec<tui::Disk>, Failure> {
-        let looked = disks::look(wanted, true)?;
+        let (looked, found) = disks::look(wanted, true)?;
         let paths: Vec<PathBuf> = wanted.iter().map(|disk| disk.path.clone()).collect();
         let names = names_of(&paths);
         let views = wanted.iter().zip(&names).zip(&looked);
-        Ok(views.map(|((disk, name), looked)| views::attached(disk, name, all, looked)).collect())
+        let mut views: Vec<tui::Disk> =
+            views.map(|((disk, name), looked)| views::attached(disk, name, all, looked)).collect();
+        views::add_systems(&mut views, &found);
+        Ok(views)
     }
 
     fn save(&self, wanted: &tui::Save) -> Result<(Event, u8), Failure> {
@@ -197,6 +200,7 @@ impl Desk<'_> {
             level: session::Level::Auto,
             set: text(&wanted.set).map(|set| image_name(&set)).transpose()?,
             note: text(&wanted.note),
+            efi_variables: device::EFI_VARIABLES.into(),
         };
         let manifest = save::carry_out(&arguments, self)?;
         let status = save::status(&manifest);
@@ -215,6 +219,8 @@ impl Desk<'_> {
             identity: IdentityChoice::Keep,
             verify_first: wanted.verify_first,
             no_verify: false,
+            no_boot_entries: false,
+            efi_variables: device::EFI_VARIABLES.into(),
             yes: false,
             confirm: wanted.confirmed.clone(),
         };
@@ -300,13 +306,13 @@ impl Operator for Desk<'_> {
         self.go()
     }
 
-    fn see_restore(&self, plan: &RestorePlan, assigned: &[(String, PathBuf)]) {
+    fn see_restore(&self, plan: &RestorePlan, assigned: &[(String, PathBuf)], besides: &[String]) {
         let attached = self.attached();
         let wanted: Vec<Attached> = assigned.iter().map(|(_, path)| device::identify(path)).collect();
         // A plan that can't be shown as it is now is shown by its hardware.
         let before = self.look(&wanted, &attached);
         let before = before.unwrap_or_else(|_| wanted.iter().map(|disk| views::hardware(disk, "")).collect::<Vec<_>>());
-        self.tell(Event::Planned(views::restore_plan(plan, before)));
+        self.tell(Event::Planned(views::restore_plan(plan, before, besides)));
     }
 
     fn scope(&self, _: &RestorePlan) -> Option<Scope> {

@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use block::ReadAt;
+use device::Writable;
 use repository::DirectoryStore;
 use rust_i18n::t;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -118,6 +119,8 @@ pub struct Mounted {
     directory: PathBuf,
     /// Whether it goes away with this value.
     is_own: bool,
+    /// What lets a disk of the live medium be written to, until it is unmounted.
+    writable: Option<Writable>,
 }
 
 impl Mounted {
@@ -135,7 +138,8 @@ impl Mounted {
         let name = found.device.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let directory = Path::new(DIRECTORY).join(format!("{name}-{}", std::process::id()));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed)?;
-        let mounted = Self { directory, is_own: true };
+        let writable = Writable::lift(&found.device).map_err(|error| failed(io::Error::other(error)))?;
+        let mounted = Self { directory, is_own: true, writable };
         let kind = match found.file_system.kind.as_str() {
             // One driver for all three.
             "ext2" | "ext3" => "ext4",
@@ -167,7 +171,9 @@ impl Mounted {
         })?;
         let directory = PathBuf::from(point);
         let is_own = directory.starts_with(DIRECTORY);
-        Some(Self { directory, is_own })
+        // Where it was left behind, so was its disk without protection.
+        let writable = is_own.then(|| Writable::lift(device).ok().flatten()).flatten();
+        Some(Self { directory, is_own, writable })
     }
 }
 
@@ -176,6 +182,8 @@ impl Drop for Mounted {
         // Another session that uses it too keeps it busy; the last one unmounts it.
         if self.is_own && unmount(&self.directory, UnmountFlags::empty()).is_ok() {
             let _ = fs::remove_dir(&self.directory);
+        } else if let Some(writable) = self.writable.take() {
+            writable.keep();
         }
     }
 }

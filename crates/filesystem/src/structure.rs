@@ -10,6 +10,15 @@ use crate::identity::{label_text, uuid_text};
 /// As many bytes as any of the structures needs from its start.
 const LENGTH: u64 = 1536;
 
+/// Which byte of a number comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WordOrder {
+    /// The lowest one.
+    Little,
+    /// The highest one.
+    Big,
+}
+
 /// The first bytes of a structure.
 pub struct Structure {
     bytes: Vec<u8>,
@@ -24,6 +33,11 @@ impl Structure {
             _ => Vec::new(),
         };
         Ok(Self { bytes })
+    }
+
+    /// Of bytes that were read already.
+    pub fn of(bytes: Vec<u8>) -> Self {
+        Self { bytes }
     }
 
     /// `length` bytes at `offset`; fewer at the end.
@@ -65,6 +79,22 @@ impl Structure {
     /// A big-endian number.
     pub fn big_u32(&self, offset: usize) -> u32 {
         u32::from_be_bytes(self.array(offset))
+    }
+
+    /// A number in the order of the file system.
+    pub fn u32_in(&self, order: WordOrder, offset: usize) -> u32 {
+        match order {
+            WordOrder::Little => self.u32(offset),
+            WordOrder::Big => self.big_u32(offset),
+        }
+    }
+
+    /// A number in the order of the file system.
+    pub fn u64_in(&self, order: WordOrder, offset: usize) -> u64 {
+        match order {
+            WordOrder::Little => self.u64(offset),
+            WordOrder::Big => u64::from_be_bytes(self.array(offset)),
+        }
     }
 
     /// A UUID of 16 bytes in their order.

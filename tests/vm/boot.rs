@@ -1,0 +1,215 @@
+//! The live medium boots in every way, touches no disk, and needs little memory.
+#![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
+
+use std::path::Path;
+
+use tempfile::TempDir;
+use tests::run;
+use tests::vm::{Firmware, Machine, Setup, Start};
+
+/// Disks that a system would mount, assemble or activate: an ext4 file system with a journal that waits, both halves of
+/// a mirror, a volume group.
+struct Samples {
+    directory: TempDir,
+}
+
+impl Samples {
+    const NAMES: [&str; 4] = ["table", "half-a", "half-b", "volumes"];
+
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let script = r#"
+            cd "$1"
+            truncate -s 64M table half-a half-b volumes
+            printf 'label: gpt\nstart=1MiB, size=40MiB\nstart=42MiB, size=8MiB, type=S\n' | sfdisk -q table
+            mke2fs -q -F -t ext4 -E offset=1048576 table 40M
+            tests=$2/tests/fixtures
+            zstd -qdf "$tests/md.img.zst" -o md; cp md half-a; cp md half-b
+            zstd -qdf "$tests/lvm-a.img.zst" -o volumes
+            sync"#;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        run("sh", ["-ec".as_ref(), script.as_ref(), "sh".as_ref(), directory.path().as_os_str(), root.as_os_str()]);
+        Self { directory }
+    }
+
+    fn digests(&self) -> String {
+        let paths = Self::NAMES.map(|name| self.directory.path().join(name));
+        run("sha256sum", paths)
+    }
+
+    fn attach(&self, setup: Setup) -> Setup {
+        let disks = Self::NAMES.iter().map(|name| (self.directory.path().join(name), (*name).to_owned()));
+        Setup { disks: disks.collect(), ..setup }
+    }
+}
+
+/// Reports how long it took, for docs/benchmarks.md.
+fn measured(way: &str, machine: &Machine) {
+    let (wall, processor) = (machine.elapsed().as_secs_f64(), machine.processor_seconds());
+    println!("{way}: {wall:.1} s, {processor:.1} s of the processor");
+}
+
+fn check_clean(machine: &mut Machine) {
+    assert_eq!(machine.shell("cat /proc/sys/kernel/tainted").trim(), "0");
+}
+
+#[test]
+fn in_512_mib_every_disk_is_read_only_and_stays_as_it_was() {
+    let samples = Samples::new();
+    let before = samples.digests();
+    let setup = samples.attach(Setup::new(Start::Kernel("sosei.console=shell".into())).memory(512));
+    let mut machine = setup.run();
+    machine.wait_for_shell();
+    measured("kernel, 512 MiB", &machine);
+    check_clean(&mut machine);
+    let flags = machine.shell("lsblk --nodeps --noheadings --output NAME,RO | grep vd");
+    for disk in ["vda", "vdb", "vdc", "vdd"] {
+        let flag = flags.lines().find_map(|line| line.strip_prefix(disk)).unwrap_or_else(|| panic!("{disk}: {flags}"));
+        assert_eq!(flag.trim(), "1", "{disk}: {flags}");
+    }
+    let (status, printed) = machine.try_shell("dd if=/dev/zero of=/dev/vda bs=512 count=1 conv=fsync");
+    assert_ne!(status, 0, "{printed}");
+    // Nothing was assembled, activated or mounted.
+    assert_eq!(machine.shell("cat /proc/mounts | grep -c '^/dev/vd' || true").trim(), "0");
+    assert_eq!(machine.shell("cat /proc/mdstat 2>/dev/null | grep -c '^md' || true").trim(), "0");
+    assert_eq!(machine.shell("ls /sys/block | grep -c '^dm-' || true").trim(), "0");
+    assert_eq!(machine.shell("cat /proc/swaps | grep -c '^/' || true").trim(), "0");
+    // Remote login is off, and everything that an operator may need is there.
+    assert_eq!(machine.shell("netstat -ltn | grep -c LISTEN || true").trim(), "0");
+    machine.shell("sosei disks > /dev/null");
+    machine.turn_off();
+    assert_eq!(samples.digests(), before);
+}
+
+#[test]
+fn memory_of_384_mib_is_enough() {
+    let mut machine = Setup::new(Start::Kernel("sosei.console=shell".into())).memory(384).run();
+    machine.wait_for_shell();
+    measured("kernel, 384 MiB", &machine);
+    check_clean(&mut machine);
+    machine.shell("sosei disks > /dev/null");
+    let available = machine.shell("free -m | awk '/Mem/ { print $7 }'");
+    println!("384 MiB: {} MiB available", available.trim());
+}
+
+/// An initramfs with nothing but busybox and a line that says so.
+fn bare() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let script = r#"
+        mkdir -p "$1/tree/bin" && cd "$1/tree"
+        cp /bin/busybox bin/
+        printf '#!/bin/busybox sh\necho bare init\nexec /bin/busybox sleep 1000\n' > init
+        chmod 755 init
+        find . | cpio --quiet -o -H newc > ../initrd"#;
+    run("sh", ["-ec".as_ref(), script.as_ref(), "sh".as_ref(), directory.path().as_os_str()]);
+    directory
+}
+
+#[test]
+fn the_first_screen_takes_little_longer_than_the_kernel_alone() {
+    let directory = bare();
+    let mut machine = Setup::new(Start::Bare(directory.path().join("initrd"))).memory(512).run();
+    machine.wait_for("bare init");
+    let bare = machine.processor_seconds();
+    measured("bare kernel and busybox", &machine);
+    drop(machine);
+    let mut machine = Setup::new(Start::Kernel("sosei.console=shell".into())).memory(512).run();
+    machine.wait_for("console ttyS0 ready");
+    let ours = machine.processor_seconds();
+    measured("kernel to the first screen", &machine);
+    println!("{:.2} times the bare kernel", ours / bare);
+    // Processors that others use too make both slower, but not alike.
+    assert!(ours < bare * 4.0, "{ours} {bare}");
+}
+
+#[test]
+fn too_little_memory_is_told() {
+    let mut machine = Setup::new(Start::Kernel(String::new())).memory(192).run();
+    machine.wait_for("The medium was not read whole");
+}
+
+/// Boots to the first console, and tells under which protection.
+fn check_boots(start: Start, firmware: Firmware) {
+    let way = format!("{start:?}, {firmware:?}");
+    let mut machine = Setup::new(start).firmware(firmware).memory(768).run();
+    machine.wait_for("Sosei: reading the medium");
+    machine.wait_for("console ttyS0 ready");
+    measured(&way, &machine);
+}
+
+#[test]
+fn a_bios_boots_it_as_a_cd() {
+    check_boots(Start::Cd, Firmware::Bios);
+}
+
+#[test]
+fn uefi_boots_it_as_a_usb_stick() {
+    check_boots(Start::Usb, Firmware::Uefi);
+}
+
+#[test]
+fn secure_boot_boots_it_as_a_cd() {
+    let mut machine = Setup::new(Start::Cd).firmware(Firmware::SecureBoot).memory(768).run();
+    // The entry of the menu with a shell.
+    machine.wait_for("Sosei, a shell");
+    machine.send("x");
+    machine.wait_for_shell();
+    measured("Cd, SecureBoot", &machine);
+    check_clean(&mut machine);
+    let variable = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+    assert_eq!(machine.shell(&format!("od -An -tu1 {variable} | awk '{{ print $NF }}'")).trim(), "1");
+    assert!(
+        machine.shell("cat /sys/kernel/security/lockdown || dmesg | grep -i 'kernel is locked down'").contains("ocked")
+    );
+}
+
+/// A driver disk with a module that the medium lacks, one that is damaged, and one for another kernel.
+fn driver_disk() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let script = r#"
+        mkdir -p "$1/kernel" && cd "$1"
+        dpkg-deb -x "$("$2/image-build/fetch.sh" | grep '/linux-image-[0-9]')" kernel
+        kernel=$(basename kernel/lib/modules/*)
+        mkdir -p tree/modules/$kernel tree/modules/5.4.0-other tree/firmware/sample
+        cp kernel/lib/modules/$kernel/kernel/drivers/net/dummy.ko tree/modules/$kernel/
+        head -c 1000 tree/modules/$kernel/dummy.ko > tree/modules/$kernel/broken.ko
+        echo firmware > tree/firmware/sample/device.bin
+        rm -rf kernel
+        xorriso -report_about WARNING -as mkisofs -V SOSEI-DRV -r -o disk tree"#;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    run("sh", ["-ec".as_ref(), script.as_ref(), "sh".as_ref(), directory.path().as_os_str(), root.as_os_str()]);
+    directory
+}
+
+#[test]
+fn a_driver_disk_brings_modules_and_firmware() {
+    let directory = driver_disk();
+    let start = Start::Kernel("sosei.console=shell".into());
+    let mut machine = Setup::new(start).disk(&directory.path().join("disk"), "DRIVERS").run();
+    let told = machine.wait_for("console ttyS0 ready");
+    for line in ["modules for 5.4.0-other left out", "dummy.ko loaded", "broken.ko refused"] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    machine.wait_for("sosei# ");
+    machine.shell("lsmod | grep -q ^dummy && cat /usr/lib/firmware/sample/device.bin");
+    assert_eq!(machine.shell("cat /proc/mounts | grep -c driver-disk || true").trim(), "0");
+    check_clean(&mut machine);
+}
+
+#[test]
+#[ignore = "one of the many ways of `make test-vm-all`"]
+fn a_bios_boots_it_as_a_usb_stick() {
+    check_boots(Start::Usb, Firmware::Bios);
+}
+
+#[test]
+#[ignore = "one of the many ways of `make test-vm-all`"]
+fn uefi_boots_it_as_a_cd() {
+    check_boots(Start::Cd, Firmware::Uefi);
+}
+
+#[test]
+#[ignore = "one of the many ways of `make test-vm-all`"]
+fn secure_boot_boots_it_as_a_usb_stick() {
+    check_boots(Start::Usb, Firmware::SecureBoot);
+}
