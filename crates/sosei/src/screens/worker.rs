@@ -69,7 +69,8 @@ impl Observer for Mailbox {
 impl Reporter for Mailbox {
     fn contact(&self, contact: &Contact) {
         let is_lost = !matches!(contact, Contact::Back { .. });
-        self.put(Event::Contact { text: contact_text(contact), is_lost });
+        let text = contact_text(contact);
+        self.put(Event::Contact { text: text.trim_start_matches("! ").to_owned(), is_lost });
     }
 }
 

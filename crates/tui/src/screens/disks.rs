@@ -11,7 +11,7 @@ use crate::look::{Look, Tone};
 use crate::map;
 use crate::menu::Menu;
 use crate::page::{Page, Row, note_rows, tone_of};
-use crate::text::{Language, bytes, fit, say, width};
+use crate::text::{Language, bytes, fit, say, width, wrap};
 
 /// A line for each of several disks, in columns.
 pub fn table(disks: &[Disk]) -> Vec<String> {
@@ -75,15 +75,15 @@ pub fn tone(disk: &Disk) -> Tone {
 pub fn detail(disk: &Disk, columns: usize, look: Look, language: Language) -> Vec<Row> {
     let mut rows = Vec::new();
     let named = |name: String, value: &Option<String>| value.as_ref().map(|value| format!("{name} {value}"));
-    let hardware = [
-        disk.model.clone(),
-        named(say!(language, "disk.serial"), &disk.serial),
-        named("WWN".into(), &disk.wwn),
-        disk.transport.clone(),
-    ];
-    let hardware: Vec<String> = hardware.into_iter().flatten().collect();
+    let hardware: Vec<&str> = [&disk.model, &disk.transport].into_iter().flatten().map(String::as_str).collect();
     let head = format!("{}  {}  {}", disk.path, bytes(disk.size), hardware.join(", "));
     rows.push(Row::new(Tone::Strong, head));
+    // What tells one disk from another is never cut off.
+    let ids = [named(say!(language, "disk.serial"), &disk.serial), named("WWN".into(), &disk.wwn)];
+    let ids: Vec<String> = ids.into_iter().flatten().collect();
+    if !ids.is_empty() {
+        rows.extend(wrap(&ids.join(", "), columns).into_iter().map(|line| Row::new(Tone::Plain, line)));
+    }
     let mut table = vec![disk.table.clone()];
     table.extend(disk.signature.as_ref().map(|signature| say!(language, "disk.signature", signature = signature)));
     if disk.sector_size > 0 {
