@@ -1,7 +1,7 @@
 //! What the program knows, as the screens show it.
 
-use device::Attached;
 use cluster::offline::Found;
+use device::Attached;
 use filesystem::Coverage;
 use image::{DiskRecord, Manifest};
 use layout::{Layout, TableKind};

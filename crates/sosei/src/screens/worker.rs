@@ -136,7 +136,8 @@ impl Desk<'_> {
             Action::Verify { place, image } => self.verify(place, image.as_deref()),
             Action::Compare(wanted) => self.compare(wanted),
             Action::Signatures => {
-                let lines = identity::report_lines(&identity::look(&self.paths())?);
+                let (file, found) = identity::look(&self.paths())?;
+                let lines = identity::all_lines(&file, &found);
                 Ok((Event::Done(views::outcome(Weight::Plain, &lines)), DONE))
             }
             // Everything else is done where the terminal is.
