@@ -21,7 +21,7 @@ pub fn failure(failure: &Failure) -> tui::Failure {
         message: failure.message.clone(),
         state: failure.state.clone(),
         next: failure.next.clone(),
-        confirm: failure.confirm.clone(),
+        confirm: failure.confirm.as_deref().map(str::to_owned),
     }
 }
 
