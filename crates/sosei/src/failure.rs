@@ -35,7 +35,7 @@ pub struct Failure {
     /// What to do next.
     pub next: String,
     /// What `--confirm` must name to do it all the same; `None` where nothing helps.
-    pub confirm: Option<String>,
+    pub confirm: Option<Box<str>>,
 }
 
 impl Failure {
@@ -109,7 +109,7 @@ impl Failure {
 
     /// Where this is confirmed, it is done all the same.
     pub fn unless_confirmed(self, id: &str) -> Self {
-        Self { confirm: Some(id.to_owned()), ..self }
+        Self { confirm: Some(id.into()), ..self }
     }
 
     fn new(status: u8, code: &str, message: &str, state: &str, next: &str) -> Self {

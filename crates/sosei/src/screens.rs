@@ -9,7 +9,7 @@ mod views;
 mod worker;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -148,7 +148,7 @@ fn present_language() -> Language {
 }
 
 fn settings() -> Settings {
-    let host = machine::record(device::EFI_VARIABLES.as_ref()).host_name.unwrap_or_default();
+    let host = machine::record(Path::new(device::EFI_VARIABLES)).host_name.unwrap_or_default();
     let plain: String = host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
     let plain = plain.trim_matches('-');
     let name = if plain.is_empty() { "server" } else { plain };

@@ -82,9 +82,13 @@ impl State {
             }
             Event::Asked { names } => {
                 self.context.asked = Some(names);
-                if matches!(self.way.last(), Some(Screen::Busy(_))) {
-                    self.way.pop();
-                    self.way.push(screens::confirm::first());
+                match self.way.last() {
+                    Some(Screen::Busy(_)) => {
+                        self.way.pop();
+                        self.way.push(screens::confirm::first());
+                    }
+                    Some(Screen::Plan(plan)) if plan.is_agreed => self.way.push(screens::confirm::first()),
+                    _ => {}
                 }
             }
             Event::Done(outcome) => {

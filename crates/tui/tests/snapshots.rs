@@ -191,7 +191,7 @@ fn running(state: &mut State, is_japanese: bool) {
         state.on(Event::Tick(second * 1000));
     }
     let text = if is_japanese {
-        "! 保存先から応答がありません (connection reset)。最長 5 min 再試行します。"
+        "保存先から応答がありません (connection reset)。最長 5 min 再試行します。"
     } else {
         "The target does not answer (connection reset). Trying again for up to 5 min."
     };

@@ -81,22 +81,26 @@ fn report(paths: &[PathBuf], general: General) -> Result<u8, Failure> {
     if general.json {
         document(&json!({ "identity": file, "systems": found.systems }));
     } else {
-        report_lines(&file).iter().for_each(line);
-        let layouts: Vec<_> = file.disks.iter().map(|disk| (disk.name.as_str(), &disk.layout)).collect();
-        systems::report(&found, &layouts).iter().for_each(line);
-        if let Some(boot) = &file.machine.boot {
-            line("");
-            line("[Boot Entries]");
-            line("");
-            systems::boot_lines(boot).iter().for_each(line);
-        }
+        all_lines(&file, &found).iter().for_each(line);
     }
     Ok(DONE)
 }
 
+/// The report with what the systems on the disks refer to, and the boot entries of the machine.
+pub fn all_lines(file: &IdentityFile, found: &Found) -> Vec<String> {
+    let mut lines = report_lines(file);
+    let layouts: Vec<_> = file.disks.iter().map(|disk| (disk.name.as_str(), &disk.layout)).collect();
+    lines.extend(systems::report(found, &layouts));
+    if let Some(boot) = &file.machine.boot {
+        lines.extend([String::new(), "[Boot Entries]".to_owned(), String::new()]);
+        lines.extend(systems::boot_lines(boot));
+    }
+    lines
+}
+
 /// The report in the sections and words of `dumpcfg`, which operators of Windows clusters keep on paper. They are
 /// the same in every language.
-pub fn report_lines(file: &IdentityFile) -> Vec<String> {
+fn report_lines(file: &IdentityFile) -> Vec<String> {
     let mut lines = vec!["[System Information]".to_owned(), String::new()];
     let machine = &file.machine;
     lines.push(format!("Computer Name: {}", machine.host_name.as_deref().unwrap_or_default()));

@@ -1,16 +1,16 @@
 //! What the program knows, as the screens show it.
 
+use cluster::offline::Found;
 use device::Attached;
 use filesystem::Coverage;
 use image::{DiskRecord, Manifest};
 use layout::{Layout, TableKind};
 use rust_i18n::t;
-use session::{Found, Listed, PlannedDestination, RestorePlan, SavePlan};
+use session::{Listed, PlannedDestination, RestorePlan, SavePlan};
 use tui::{Disk, Image, ImageState, Note, Outcome, Plan, PlannedDisk, Region, RegionKind, Weight};
 
 use crate::commands::disks::{Looked, coverage};
 use crate::commands::{describe, save, systems};
-use crate::disks::names_of;
 use crate::failure::Failure;
 use crate::safety;
 
@@ -21,7 +21,7 @@ pub fn failure(failure: &Failure) -> tui::Failure {
         message: failure.message.clone(),
         state: failure.state.clone(),
         next: failure.next.clone(),
-        confirm: failure.confirm.clone(),
+        confirm: failure.confirm.as_deref().map(str::to_owned),
     }
 }
 
@@ -44,11 +44,8 @@ fn note(weight: Weight, code: &str, text: String) -> Note {
 }
 
 /// An attached disk with what was found on it, or why it can't be looked at.
-pub fn attached(disk: &Attached, name: &str, all: &[Attached], looked: &Result<Looked, String>, found: &Found) -> Disk {
+pub fn attached(disk: &Attached, name: &str, all: &[Attached], looked: &Result<Looked, String>) -> Disk {
     let mut view = hardware(disk, name);
-    let own = format!("{}:", names_of(std::slice::from_ref(&disk.path)).remove(0));
-    let systems = systems::summary(found).into_iter().filter(|line| line.starts_with(&own));
-    view.notes.extend(systems.map(|line| note(Weight::Plain, "system", line)));
     if let Some(evidence) = safety::looks_shared(disk, all) {
         view.notes.push(note(Weight::Bad, "shared-disk", evidence));
     }
@@ -76,6 +73,16 @@ pub fn attached(disk: &Attached, name: &str, all: &[Attached], looked: &Result<L
         }
     }
     view
+}
+
+/// Adds what the systems on the disks say about themselves, each to its own disk.
+pub fn add_systems(disks: &mut [Disk], found: &Found) {
+    for line in systems::summary(found) {
+        let disk = line.split(':').next().unwrap_or_default().to_owned();
+        if let Some(view) = disks.iter_mut().find(|view| view.name == disk) {
+            view.notes.insert(0, Note::new(Weight::Good, line));
+        }
+    }
 }
 
 /// What is known of a disk without reading it.
@@ -219,10 +226,11 @@ pub fn save_plan(plan: &SavePlan, disks: &[Attached]) -> Plan {
         PlannedDisk { source, destination: None, notes }
     });
     let (image, bytes) = (plan.request.image.to_string(), plan.total_bytes());
-    Plan { image, bytes, disks: planned.collect(), notes: Vec::new(), asks_scope: false }
+    let found = notes(&systems::summary(&plan.found), Weight::Plain);
+    Plan { image, bytes, disks: planned.collect(), notes: found, asks_scope: false }
 }
 
-/// What will be overwritten, where the destinations look like `before` now.
+/// What will be overwritten, where the destinations look like `before` now; `besides` is told of the machine.
 pub fn restore_plan(plan: &RestorePlan, before: Vec<Disk>, besides: &[String]) -> Plan {
     let planned = plan.disks.iter().zip(before).map(|(planned, destination)| {
         let source = plan.manifest.disk(&planned.disk).map(recorded).unwrap_or_default();
@@ -234,7 +242,7 @@ pub fn restore_plan(plan: &RestorePlan, before: Vec<Disk>, besides: &[String]) -
         image: plan.manifest.image.to_string(),
         bytes: plan.total_bytes(),
         disks: planned.collect(),
-        notes: mirrors.chain(besides.iter().map(|text| Note::new(Weight::Plain, text.clone()))).collect(),
+        notes: mirrors.chain(notes(besides, Weight::Plain)).collect(),
         asks_scope: !plan.mirrors.is_empty() && plan.request.scope.is_none(),
     }
 }

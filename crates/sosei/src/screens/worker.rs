@@ -69,7 +69,8 @@ impl Observer for Mailbox {
 impl Reporter for Mailbox {
     fn contact(&self, contact: &Contact) {
         let is_lost = !matches!(contact, Contact::Back { .. });
-        self.put(Event::Contact { text: contact_text(contact), is_lost });
+        let text = contact_text(contact);
+        self.put(Event::Contact { text: text.trim_start_matches("! ").to_owned(), is_lost });
     }
 }
 
@@ -135,7 +136,8 @@ impl Desk<'_> {
             Action::Verify { place, image } => self.verify(place, image.as_deref()),
             Action::Compare(wanted) => self.compare(wanted),
             Action::Signatures => {
-                let lines = identity::report_lines(&identity::look(&self.paths())?.0);
+                let (file, found) = identity::look(&self.paths())?;
+                let lines = identity::all_lines(&file, &found);
                 Ok((Event::Done(views::outcome(Weight::Plain, &lines)), DONE))
             }
             // Everything else is done where the terminal is.
@@ -182,7 +184,10 @@ impl Desk<'_> {
         let paths: Vec<PathBuf> = wanted.iter().map(|disk| disk.path.clone()).collect();
         let names = names_of(&paths);
         let views = wanted.iter().zip(&names).zip(&looked);
-        Ok(views.map(|((disk, name), looked)| views::attached(disk, name, all, looked, &found)).collect())
+        let mut views: Vec<tui::Disk> =
+            views.map(|((disk, name), looked)| views::attached(disk, name, all, looked)).collect();
+        views::add_systems(&mut views, &found);
+        Ok(views)
     }
 
     fn save(&self, wanted: &tui::Save) -> Result<(Event, u8), Failure> {

@@ -11,7 +11,7 @@ use crate::look::{Look, Tone};
 use crate::map;
 use crate::menu::Menu;
 use crate::page::{Page, Row, note_rows, tone_of};
-use crate::text::{Language, bytes, fit, say, width};
+use crate::text::{Language, bytes, fit, say, width, wrap};
 
 /// A line for each of several disks, in columns.
 pub fn table(disks: &[Disk]) -> Vec<String> {
@@ -37,7 +37,8 @@ pub fn table(disks: &[Disk]) -> Vec<String> {
                 field(&disk.model),
                 field(&disk.serial),
                 field(&disk.transport),
-                disk.table.clone(),
+                // "No table" is long, and is said below.
+                if width(&disk.table) <= 3 { disk.table.clone() } else { "-".into() },
                 known.join(" "),
             ]
         })
@@ -45,7 +46,7 @@ pub fn table(disks: &[Disk]) -> Vec<String> {
     let widths: Vec<usize> = (0..7)
         .map(|column| cells.iter().filter_map(|row| row.get(column)).map(|cell| width(cell)).max().unwrap_or_default())
         // Two columns must not push the others off the screen.
-        .zip([28, 10, 24, 20, 9, 5, 30])
+        .zip([28, 10, 24, 20, 9, 3, 30])
         .map(|(widest, most)| widest.min(most))
         .collect();
     let lines = cells.iter().map(|row| {
@@ -74,15 +75,15 @@ pub fn tone(disk: &Disk) -> Tone {
 pub fn detail(disk: &Disk, columns: usize, look: Look, language: Language) -> Vec<Row> {
     let mut rows = Vec::new();
     let named = |name: String, value: &Option<String>| value.as_ref().map(|value| format!("{name} {value}"));
-    let hardware = [
-        disk.model.clone(),
-        named(say!(language, "disk.serial"), &disk.serial),
-        named("WWN".into(), &disk.wwn),
-        disk.transport.clone(),
-    ];
-    let hardware: Vec<String> = hardware.into_iter().flatten().collect();
+    let hardware: Vec<&str> = [&disk.model, &disk.transport].into_iter().flatten().map(String::as_str).collect();
     let head = format!("{}  {}  {}", disk.path, bytes(disk.size), hardware.join(", "));
     rows.push(Row::new(Tone::Strong, head));
+    // What tells one disk from another is never cut off.
+    let ids = [named(say!(language, "disk.serial"), &disk.serial), named("WWN".into(), &disk.wwn)];
+    let ids: Vec<String> = ids.into_iter().flatten().collect();
+    if !ids.is_empty() {
+        rows.extend(wrap(&ids.join(", "), columns).into_iter().map(|line| Row::new(Tone::Plain, line)));
+    }
     let mut table = vec![disk.table.clone()];
     table.extend(disk.signature.as_ref().map(|signature| say!(language, "disk.signature", signature = signature)));
     if disk.sector_size > 0 {

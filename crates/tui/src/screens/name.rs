@@ -134,7 +134,12 @@ impl View for Name {
             let room = page.left();
             let skipped = repository.images.len().saturating_sub(room);
             for image in repository.images.iter().skip(skipped) {
-                page.line(Tone::Dim, format!("  {}  {}  {}", image.name, image.time, bytes(image.bytes)));
+                let about = match &image.state {
+                    ImageState::Whole => format!("{}  {}", image.time, bytes(image.bytes)),
+                    ImageState::Unfinished => say!(language, "images.unfinished"),
+                    ImageState::Damaged(_) => say!(language, "images.damaged"),
+                };
+                page.line(Tone::Dim, format!("  {}  {about}", image.name));
             }
         }
     }

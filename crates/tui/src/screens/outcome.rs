@@ -79,7 +79,7 @@ impl View for Result {
 
     fn on_key(&mut self, key: Key, context: &mut Context) -> Step {
         let entries = Self::entries(context);
-        if matches!(key, Key::PageUp | Key::PageDown | Key::Home | Key::End) && self.scroll.on_key(key) {
+        if matches!(key, Key::PageUp | Key::PageDown) && self.scroll.on_key(key) {
             return Step::Stay;
         }
         if self.menu.on_key(key, entries.len()) {

@@ -8,7 +8,7 @@ use crate::event::Key;
 use crate::look::Tone;
 use crate::map;
 use crate::page::{Page, Row, note_rows};
-use crate::text::{bytes, duration, say};
+use crate::text::{bytes, duration, say, wrap};
 
 /// An ordinary network carries so many bytes a second.
 const USUAL_RATE: u64 = 100_000_000;
@@ -17,6 +17,8 @@ const USUAL_RATE: u64 = 100_000_000;
 #[derive(Default)]
 pub struct Planned {
     scroll: Scroll,
+    /// Enter was pressed before it was known whether it may begin.
+    pub is_agreed: bool,
 }
 
 impl View for Planned {
@@ -35,6 +37,10 @@ impl View for Planned {
         match key {
             Key::Enter if context.plan.asks_scope => Step::show(Screen::Scope(confirm::ScopeQuestion::default())),
             Key::Enter if context.asked.is_some() => Step::show(confirm::first()),
+            Key::Enter => {
+                self.is_agreed = true;
+                Step::Stay
+            }
             key if is_back(key) => Step::Leave,
             _ => Step::Stay,
         }
@@ -74,13 +80,16 @@ impl Planned {
             format!("{name}  {}  {}  {}", bytes(disk.size), disk.table, known.join("  "))
         };
         match &planned.destination {
-            None => rows.push(Row::new(Tone::Strong, line(&planned.source, &planned.source.path))),
+            None => {
+                let text = line(&planned.source, &planned.source.path);
+                rows.extend(wrap(&text, columns).into_iter().map(|line| Row::new(Tone::Strong, line)));
+            }
             Some(destination) => {
                 let text = say!(language, "plan.now", disk = line(destination, &destination.path));
-                rows.push(Row::new(Tone::Bad, text));
+                rows.extend(wrap(&text, columns).into_iter().map(|line| Row::new(Tone::Bad, line)));
                 rows.extend(map::rows(destination, columns, page.look()));
                 let text = say!(language, "plan.then", disk = line(&planned.source, &planned.source.name));
-                rows.push(Row::new(Tone::Strong, text));
+                rows.extend(wrap(&text, columns).into_iter().map(|line| Row::new(Tone::Strong, line)));
             }
         }
         rows.extend(map::rows(&planned.source, columns, page.look()));
