@@ -16,6 +16,7 @@ mod operator;
 mod output;
 mod progress;
 mod safety;
+mod sharing;
 mod signals;
 mod target;
 

@@ -34,7 +34,8 @@ pub struct SavePlan {
     pub disks: Vec<PlannedDisk>,
     /// What was seen of the sharing of each, in their order.
     pub sharing: Vec<Watched>,
-    guard: Guard,
+    /// What keeps from the disks of others, and what an operator said about them.
+    pub guard: Guard,
 }
 
 /// What will be saved of a disk.
