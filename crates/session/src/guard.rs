@@ -153,6 +153,19 @@ impl Guard {
         Ok((assessment, layout))
     }
 
+    /// All that is known of the sharing of a disk now. Bad sectors are passed over.
+    ///
+    /// # Errors
+    /// Where the disk does not answer at all.
+    pub fn assessment(&self, name: &str, disk: &dyn Disk) -> Result<Assessment> {
+        self.assess(name, disk, Purpose::Save).map(|(assessment, _)| assessment)
+    }
+
+    /// The gate of a disk as a whole, where it is closed.
+    pub fn gate(&self, assessment: &Assessment, purpose: Purpose, scope: Option<Scope>) -> Option<ClosedGate> {
+        self.closed_gate(assessment, assessment.class(), purpose, scope)
+    }
+
     /// The gate of a disk, where it is closed.
     pub(crate) fn closed_gate(
         &self,

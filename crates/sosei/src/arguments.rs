@@ -205,6 +205,9 @@ pub struct Save {
     /// A note to keep with the image
     #[arg(long, value_name = "TEXT")]
     pub note: Option<String>,
+    /// Save what of a disk is shared too, while the cluster is stopped: its WWN, serial number or file name
+    #[arg(long, value_name = "ID")]
+    pub confirm: Vec<String>,
     /// Where the variables of UEFI are
     #[arg(long, value_name = "DIRECTORY", default_value = device::EFI_VARIABLES, hide = true)]
     pub efi_variables: PathBuf,

@@ -225,6 +225,9 @@ type Words = (&'static str, std::borrow::Cow<'static, str>, std::borrow::Cow<'st
 
 impl Failure {
     fn from_refusal(refusal: &Refusal) -> Self {
+        if let Refusal::Shared(gate) = refusal {
+            return crate::sharing::refusal(gate);
+        }
         let (code, message, next) = match refusal {
             Refusal::ImageExists(image) => {
                 ("image-exists", t!("failure.image_exists", image = image), t!("next.other_name"))

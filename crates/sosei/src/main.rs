@@ -17,6 +17,7 @@ mod output;
 mod progress;
 mod safety;
 mod screens;
+mod sharing;
 mod signals;
 mod target;
 

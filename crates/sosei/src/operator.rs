@@ -3,11 +3,12 @@
 //! The commands do their work for an [`Operator`], so that what is looked at, refused and asked is the same
 //! wherever somebody sits.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cluster::sharing::Purpose;
 use repository::{Contact, S3Keys, Secret};
-use session::{Cancel, Observer, RestorePlan, SavePlan, Scope};
+use session::{Cancel, ClosedGate, Observer, RestorePlan, SavePlan, Scope};
 
 use crate::failure::Failure;
 
@@ -58,6 +59,17 @@ pub trait Operator {
 
     /// Says whether another node has newer data; `None` where nothing was said.
     fn scope(&self, plan: &RestorePlan) -> Option<Scope>;
+
+    /// Is told why a disk looks shared, and types what [`cluster::sharing::Lock`] asks for. Whoever can't be asked
+    /// opens nothing.
+    fn open_gate(&self, _gate: &ClosedGate, _purpose: Purpose) -> bool {
+        false
+    }
+
+    /// Is told that another attached disk carries the same signature or GUID already, and says whether to go on.
+    fn allow_collision(&self, _identity: &str, _other: &Path) -> bool {
+        false
+    }
 
     /// Confirms that these disks are overwritten.
     ///

@@ -6,6 +6,8 @@ use device::Attached;
 use rust_i18n::t;
 
 use crate::failure::Failure;
+use crate::operator::Operator;
+use crate::sharing;
 use crate::target::Target;
 
 /// Refuses a disk that holds the repository, as a source or a destination.
@@ -31,36 +33,11 @@ pub fn refuse_file_with_other_names(disk: &Path, confirmed: &[String]) -> Result
     Ok(())
 }
 
-/// Refuses a disk that another machine may use too, unless an operator has named it, knowing that.
-pub fn refuse_shared(path: &Path, attached: &[Attached], confirmed: &[String]) -> Result<(), Failure> {
-    let disk = device::identify(path);
-    match looks_shared(&disk, attached) {
-        Some(evidence) if !is_confirmed(&disk, confirmed) => {
-            let id = disk.wwn.or(disk.serial).unwrap_or_else(|| path.display().to_string());
-            let message = t!("failure.shared", disk = path.display(), evidence = evidence, id = id);
-            Err(Failure::refused("shared-disk", &message).unless_confirmed(&id))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Why a disk may be used by another machine too; `None` where nothing says so.
+/// Why a disk may be used by another machine too, as far as the machine says; `None` where nothing says so.
 pub fn looks_shared(disk: &Attached, attached: &[Attached]) -> Option<String> {
-    if let Some(transport @ ("fc" | "iscsi" | "tcp" | "rdma" | "multipath")) = disk.transport.as_deref() {
-        return Some(t!("shared.transport", transport = transport).into_owned());
-    }
-    let same =
-        |other: &&Attached| other.wwn.is_some() && other.wwn == disk.wwn && !device::is_same(&other.path, &disk.path);
-    let paths: Vec<_> = attached.iter().filter(same).map(|other| other.path.display().to_string()).collect();
-    (!paths.is_empty()).then(|| t!("shared.paths", paths = paths.join(", ")).into_owned())
-}
-
-/// Whether an operator has named this disk, knowing what it is.
-pub fn is_confirmed(disk: &Attached, confirmed: &[String]) -> bool {
-    let path = disk.path.display().to_string();
-    let file_name = disk.path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let ids = [disk.wwn.as_ref(), disk.serial.as_ref(), Some(&path), file_name.as_ref()];
-    ids.into_iter().flatten().any(|id| confirmed.contains(id))
+    let seen = sharing::of_machine(disk, attached);
+    let told: Vec<String> = seen.findings.iter().map(sharing::finding_text).collect();
+    (!told.is_empty()).then(|| told.join("; "))
 }
 
 /// Refuses two disks with one signature or GUID on one machine: which of them boots or joins a volume is chance.
@@ -69,15 +46,18 @@ pub fn refuse_collision(
     destinations: &[PathBuf],
     attached: &[Attached],
     confirmed: &[String],
+    operator: &dyn Operator,
 ) -> Result<(), Failure> {
-    let found = disks_with_same_identity(identities, destinations, attached);
-    match found.iter().find(|(_, path)| !confirmed.contains(&path.display().to_string())) {
-        Some((id, other)) => {
-            let message = t!("failure.same_signature", disk = other.display(), id = id);
-            Err(Failure::refused("same-signature", &message).unless_confirmed(&other.display().to_string()))
+    for (id, other) in disks_with_same_identity(identities, destinations, attached) {
+        let path = other.path.display().to_string();
+        let names = [Some(&path), other.wwn.as_ref(), other.serial.as_ref()];
+        let is_confirmed = names.into_iter().flatten().any(|name| confirmed.contains(name));
+        if !is_confirmed && !operator.allow_collision(&id, &other.path) {
+            let message = t!("failure.same_signature", disk = path, id = id);
+            return Err(Failure::refused("same-signature", &message).unless_confirmed(&path));
         }
-        None => Ok(()),
     }
+    Ok(())
 }
 
 /// The other attached disks that carry one of these identities already: the machine would have two of the same.
@@ -85,8 +65,8 @@ fn disks_with_same_identity(
     identities: &[layout::Identity],
     destinations: &[PathBuf],
     attached: &[Attached],
-) -> Vec<(String, PathBuf)> {
-    let is_destination = |disk: &Attached| destinations.iter().any(|path| device::is_same(path, &disk.path));
+) -> Vec<(String, Attached)> {
+    let is_destination = |disk: &Attached| destinations.iter().any(|path| device::is_path_of(disk, path));
     let others = attached.iter().filter(|disk| !is_destination(disk));
     let mut found = Vec::new();
     for disk in others {
@@ -94,7 +74,7 @@ fn disks_with_same_identity(
         let Ok(open) = device::SourceDisk::look(&disk.path) else { continue };
         let Ok(present) = layout::read(&open) else { continue };
         let shared = layout::identities(&present).into_iter().filter(|identity| identities.contains(identity));
-        found.extend(shared.map(|identity| (identity.value, disk.path.clone())));
+        found.extend(shared.map(|identity| (identity.value, disk.clone())));
     }
     found
 }

@@ -36,7 +36,8 @@ pub struct SavePlan {
     pub disks: Vec<PlannedDisk>,
     /// What was seen of the sharing of each, in their order.
     pub sharing: Vec<Watched>,
-    guard: Guard,
+    /// What keeps from the disks of others, and what an operator said about them.
+    pub guard: Guard,
     /// What the systems on them say about themselves.
     pub found: Found,
 }

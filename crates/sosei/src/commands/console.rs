@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cluster::sharing::Purpose;
 use rust_i18n::t;
-use session::{Cancel, RestorePlan, SavePlan, Scope};
+use session::{Cancel, ClosedGate, RestorePlan, SavePlan, Scope};
 
 use super::{restore, save};
 use crate::arguments::General;
@@ -12,7 +13,7 @@ use crate::failure::Failure;
 use crate::operator::{Credentials, Operator, Reporter};
 use crate::output::error_line;
 use crate::progress::Progress;
-use crate::{confirm, signals};
+use crate::{confirm, sharing, signals};
 
 /// An operator at a command line, or a script that has said --yes.
 pub struct Console {
@@ -73,6 +74,25 @@ impl Operator for Console {
             Some("all-nodes") => Some(Scope::AllNodes),
             _ => None,
         }
+    }
+
+    fn open_gate(&self, gate: &ClosedGate, purpose: Purpose) -> bool {
+        let Some(words) = gate.lock.words(purpose, &gate.id).filter(|_| confirm::is_asked(self.yes)) else {
+            return false;
+        };
+        error_line(t!("sharing.seen", disk = gate.disk, class = sharing::class_text(gate.class)));
+        gate.findings.iter().for_each(|finding| error_line(format!("  ! {}", sharing::finding_text(finding))));
+        error_line(t!("sharing.danger"));
+        let typed = confirm::ask(&t!("sharing.ask", disk = gate.disk, words = words)).unwrap_or_default();
+        gate.lock.accepts(purpose, &gate.id, &typed)
+    }
+
+    fn allow_collision(&self, identity: &str, other: &Path) -> bool {
+        if !confirm::is_asked(self.yes) {
+            return false;
+        }
+        error_line(t!("failure.same_signature", disk = other.display(), id = identity));
+        confirm::ask(&t!("sharing.ask_same")).as_deref() == Some("SAME ID")
     }
 
     fn agree_to_overwrite(&self, disks: &[PathBuf]) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cluster::sharing::Assessment;
 use device::{Attached, SourceDisk};
 use filesystem::{Coverage, Survey};
 use layout::Layout;
@@ -14,6 +15,7 @@ use crate::arguments::General;
 use crate::disks::{identity_of, names_of};
 use crate::failure::{DONE, Failure};
 use crate::output::{bytes, document, line, table};
+use crate::sharing;
 
 /// Looks at the disks that are named, or at all.
 pub fn run(paths: &[PathBuf], general: General) -> Result<u8, Failure> {
@@ -71,9 +73,13 @@ pub fn look(attached: &[Attached], go_on: bool) -> Result<(Vec<Result<Looked, St
             }
         });
     }
+    let guard = sharing::guard(&device::attached(), &[]);
+    let seen: Vec<Assessment> =
+        sources.iter().map(|source| guard.assessment(&source.identity.path, source.disk)).collect::<Result<_, _>>()?;
     let surveys = survey_disks(&sources, &layouts, &mut |_| Ok(()))?;
     let found = examine_disks(&sources, &layouts, &surveys);
-    let mut looked = layouts.into_iter().zip(surveys).map(|(layout, surveys)| Looked { layout, surveys });
+    let looked = layouts.into_iter().zip(surveys).zip(seen);
+    let mut looked = looked.map(|((layout, surveys), sharing)| Looked { layout, surveys, sharing });
     let outcome = |problem| match problem {
         Some(problem) => Some(Err(problem)),
         None => looked.next().map(Ok),
@@ -87,6 +93,8 @@ pub struct Looked {
     pub layout: Layout,
     /// What is in each region.
     pub surveys: Vec<Survey>,
+    /// Whether others use it.
+    pub sharing: Assessment,
 }
 
 impl Looked {
@@ -115,6 +123,7 @@ impl Looked {
             "physical_sector_size": attached.physical_sector_size, "read_only": attached.is_read_only,
             "sector_size": self.layout.sector_size, "table": self.layout.table, "signature": self.layout.signature,
             "findings": self.layout.findings, "regions": regions,
+            "sharing": sharing::document(&self.sharing), "other_paths": attached.other_paths,
         })
     }
 
@@ -122,6 +131,7 @@ impl Looked {
         let hardware = [&attached.model, &attached.serial, &attached.wwn, &attached.transport];
         let hardware: Vec<_> = hardware.into_iter().map(Option::as_deref).collect();
         line(describe::disk(&path_text(&attached.path), &self.layout, &hardware));
+        sharing::lines(&self.sharing).iter().for_each(|text| line(format!("  {text}")));
         for finding in &self.layout.findings {
             line(format!("  ! {}: {}", describe::finding(&describe::code_of(&finding.code)), finding.detail));
         }

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use cluster::sharing::Purpose;
 use device::SourceDisk;
 use filesystem::Survey;
 use image::{DiskIdentity, FileSystemRecord, IdentityFile, IdentityRecord};
@@ -10,15 +11,17 @@ use layout::{Layout, Region, TableKind};
 use rust_i18n::t;
 use serde_json::json;
 use session::{
-    Destination, Found, IdentityPlan, Source, apply_identity, examine_disks, plan_identity, read_layout, survey_disks,
+    Destination, Found, IdentityPlan, Source, apply_identity, examine_disks, plan_identity_guarded, read_layout,
+    survey_disks,
 };
 
+use super::console::Console;
 use super::{describe, systems};
 use crate::arguments::{ApplyIdentity, General, IdentityCommand};
 use crate::disks::{assign, identity_of, names_of, open_destination};
 use crate::failure::{DONE, Failure, chain};
 use crate::output::{document, error_line, line};
-use crate::{confirm, machine, safety};
+use crate::{confirm, machine, safety, sharing};
 
 const FILE_LIMIT: u64 = 256 << 20;
 
@@ -201,23 +204,31 @@ fn apply(arguments: &ApplyIdentity, general: General) -> Result<u8, Failure> {
     let file = read(&arguments.file)?;
     let known: Vec<_> = file.disks.iter().map(|disk| (disk.name.as_str(), &disk.identity)).collect();
     let assigned = assign(&known, &arguments.disks)?;
-    let attached = device::attached();
+    let (attached, console) = (device::attached(), Console::new(general, arguments.yes));
     for (_, path) in &assigned {
         safety::refuse_file_with_other_names(path, &arguments.confirm)?;
-        safety::refuse_shared(path, &attached, &arguments.confirm)?;
     }
+    let paths: Vec<PathBuf> = assigned.iter().map(|(_, path)| path.clone()).collect();
+    let guard = sharing::guard(&attached, &arguments.confirm);
+    sharing::refuse_hopeless(&guard, &paths)?;
     let disks: Vec<_> = assigned.iter().map(|(_, path)| open_destination(path)).collect::<Result<_, _>>()?;
     let mut plans = Vec::new();
     for ((name, path), disk) in assigned.iter().zip(&disks) {
         let destination = Destination { name: path.display().to_string(), disk };
         let Some(record) = file.disks.iter().find(|record| record.name == *name) else { continue };
-        plans.push((plan_identity(&record.layout, &destination)?, destination));
+        plans.push((plan_identity_guarded(&record.layout, &destination, guard.clone())?, destination));
     }
-    let paths: Vec<PathBuf> = assigned.iter().map(|(_, path)| path.clone()).collect();
     let identities: Vec<_> = plans.iter().flat_map(|(plan, _)| plan.identities.clone()).collect();
-    safety::refuse_collision(&identities, &paths, &attached, &arguments.confirm)?;
+    safety::refuse_collision(&identities, &paths, &attached, &arguments.confirm, &console)?;
     if !general.json || confirm::is_asked(arguments.yes) {
         plans.iter().for_each(|(plan, _)| print_plan(plan));
+    }
+    for (plan, _) in &mut plans {
+        let gates: Vec<_> = plan.closed_gate().into_iter().collect();
+        sharing::ask(&gates, Purpose::Identity, &mut plan.guard, &console);
+        if let Some(gate) = plan.closed_gate() {
+            return Err(sharing::refusal(&gate));
+        }
     }
     if plans.iter().any(|(plan, _)| !plan.is_empty()) {
         confirm::overwriting(arguments.yes, &t!("identity.ask"), paths.iter().map(PathBuf::as_path))?;
@@ -242,6 +253,7 @@ fn apply(arguments: &ApplyIdentity, general: General) -> Result<u8, Failure> {
 
 fn print_plan(plan: &IdentityPlan) {
     error_line(format!("{}:", plan.destination));
+    sharing::lines(&plan.sharing.assessment).iter().for_each(|text| error_line(format!("  {text}")));
     if plan.changes.is_empty() {
         error_line(format!("  {}", t!("identity.same")));
     }

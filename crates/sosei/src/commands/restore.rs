@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use cluster::sharing::{Lock, Purpose};
 use device::DestinationDisk;
 use layout::{Change, Grow, NewIds};
 use rust_i18n::t;
 use serde_json::json;
 use session::{
     Assignment, Destination, Event, RegionChoice, RestorePlan, RestoreReport, RestoreRequest, Scope, VerifyRequest,
-    found_in, open_repository, plan_restore, read_manifest, restore, verify,
+    found_in, open_repository, plan_restore_guarded, read_manifest, restore, verify,
 };
 
 use super::console::Console;
@@ -21,7 +22,7 @@ use crate::failure::{DONE, Failure, UNREADABLE, chain};
 use crate::operator::{Operator, Reporter};
 use crate::output::{bytes, document, error_line, line, table, timing};
 use crate::target::Target;
-use crate::{machine, safety, target};
+use crate::{machine, safety, sharing, target};
 
 /// Overwrites the disks that are named.
 pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
@@ -54,8 +55,10 @@ pub fn carry_out(arguments: &Restore, operator: &dyn Operator) -> Result<Restore
     for (_, path) in &assigned {
         safety::refuse_repository_disk(&target, path)?;
         safety::refuse_file_with_other_names(path, &arguments.confirm)?;
-        safety::refuse_shared(path, &attached, &arguments.confirm)?;
     }
+    let paths: Vec<PathBuf> = assigned.iter().map(|(_, path)| path.clone()).collect();
+    let guard = sharing::guard(&attached, &arguments.confirm);
+    sharing::refuse_hopeless(&guard, &paths)?;
     let disks: Vec<DestinationDisk> =
         assigned.iter().map(|(_, path)| open_destination(path)).collect::<Result<_, _>>()?;
     let assignments: Vec<Assignment<'_>> = assigned
@@ -67,23 +70,25 @@ pub fn carry_out(arguments: &Restore, operator: &dyn Operator) -> Result<Restore
         })
         .collect();
     let request = request(arguments, &assigned)?;
-    let plan = plan_restore(&*target.store, manifest, &assignments, request, &*progress, cancel);
+    let plan = plan_restore_guarded(&*target.store, manifest, &assignments, request, guard, &*progress, cancel);
     progress.finish();
     let mut plan = plan?;
-    let paths: Vec<PathBuf> = assigned.iter().map(|(_, path)| path.clone()).collect();
     let placements = plan.disks.iter().filter_map(|disk| disk.placement.as_ref());
     let identities: Vec<_> = placements.flat_map(|placement| placement.identities.clone()).collect();
-    safety::refuse_collision(&identities, &paths, &attached, &arguments.confirm)?;
+    safety::refuse_collision(&identities, &paths, &attached, &arguments.confirm, operator)?;
     let boot = plan_boot(&plan, arguments, &*progress);
     let here = machine::record(&arguments.efi_variables);
     let differences = machine_at_hand::differences(&plan.manifest.machine, &here).into_iter();
     let entries = boot.iter().flat_map(BootRestore::lines).map(|text| format!("+ {text}"));
     let besides: Vec<String> = differences.map(|text| format!("~ {text}")).chain(entries).collect();
     operator.see_restore(&plan, &assigned, &besides);
-    if plan.request.scope.is_none() && !plan.mirrors.is_empty() {
+    let asks_scope = plan.closed_gates().iter().any(|gate| gate.lock == Lock::Scope);
+    if plan.request.scope.is_none() && (asks_scope || !plan.mirrors.is_empty()) {
         plan.request.scope = operator.scope(&plan);
     }
     plan.check_scope(&*target.store)?;
+    sharing::ask(&plan.closed_gates(), Purpose::Restore, &mut plan.guard, operator);
+    plan.check_sharing()?;
     operator.agree_to_overwrite(&paths)?;
 
     let clock = Instant::now();
@@ -196,7 +201,7 @@ fn region_choice(text: &str, assigned: &[(String, PathBuf)]) -> Result<RegionCho
 /// Prints what will be overwritten.
 pub fn print_plan(plan: &RestorePlan, assigned: &[(String, PathBuf)]) {
     error_line(t!("restore.plan", image = plan.manifest.image, time = plan.manifest.finished));
-    for (planned, (_, path)) in plan.disks.iter().zip(assigned) {
+    for ((planned, (_, path)), watched) in plan.disks.iter().zip(assigned).zip(&plan.sharing) {
         let destination = device::identify(path);
         let known = [&destination.model, &destination.serial, &destination.wwn, &destination.transport];
         let known: Vec<_> = known.into_iter().flatten().map(String::as_str).collect();
@@ -208,6 +213,7 @@ pub fn print_plan(plan: &RestorePlan, assigned: &[(String, PathBuf)]) {
             size = size,
             hardware = known.join(", ")
         ));
+        sharing::lines(&watched.assessment).iter().for_each(|text| error_line(format!("  {text}")));
         let record = plan.manifest.disk(&planned.disk);
         let rows: Vec<Vec<String>> = planned
             .regions

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use cluster::sharing::Purpose;
 use image::Manifest;
 use rust_i18n::t;
 use serde_json::json;
-use session::{Cancel, SavePlan, SaveRequest, SaveSettings, Source, plan_save, save};
+use session::{Cancel, SavePlan, SaveRequest, SaveSettings, Source, plan_save_guarded, save};
 
 use super::console::Console;
 use super::{describe, systems};
@@ -14,7 +15,7 @@ use crate::disks::{identity_of, names_of, open_source, refuse_twice};
 use crate::failure::{DONE, Failure, UNREADABLE};
 use crate::operator::Operator;
 use crate::output::{bytes, document, error_line, line, table, timing};
-use crate::{machine, safety, target};
+use crate::{machine, safety, sharing, target};
 
 /// Two readers keep a disk busy; more only make a hard disk seek.
 const READERS: usize = 2;
@@ -54,9 +55,18 @@ pub fn carry_out(arguments: &Save, operator: &dyn Operator) -> Result<Manifest, 
         set: arguments.set.as_ref().map(ToString::to_string),
         note: arguments.note.clone(),
     };
-    let plan = plan_save(&*target.store, &sources, request, &*progress, cancel);
+    let mut guard = sharing::guard(&device::attached(), &arguments.confirm);
+    let plan = plan_save_guarded(&*target.store, &sources, request.clone(), guard.clone(), &*progress, cancel);
     progress.finish();
-    let plan = plan?;
+    let plan = match plan {
+        Err(session::Error::Refused(session::Refusal::Shared(gate))) => {
+            sharing::ask(&[*gate.clone()], Purpose::Save, &mut guard, operator);
+            let plan = plan_save_guarded(&*target.store, &sources, request, guard, &*progress, cancel);
+            progress.finish();
+            plan?
+        }
+        plan => plan?,
+    };
     operator.agree_to_save(&plan)?;
     let saved = save(&*target.store, &sources, &plan, &settings(arguments)?, &*progress, cancel);
     progress.finish();
@@ -83,8 +93,9 @@ fn settings(arguments: &Save) -> Result<SaveSettings, Failure> {
 
 /// Prints what will be saved.
 pub fn print_plan(plan: &SavePlan) {
-    for disk in &plan.disks {
+    for (disk, watched) in plan.disks.iter().zip(&plan.sharing) {
         error_line(describe::disk(&disk.name, &disk.layout, &[]));
+        sharing::lines(&watched.assessment).iter().for_each(|text| error_line(format!("  {text}")));
         for finding in &disk.layout.findings {
             error_line(format!("  ! {}: {}", describe::finding(&describe::code_of(&finding.code)), finding.detail));
         }
@@ -121,6 +132,7 @@ pub fn print_plan(plan: &SavePlan) {
 pub fn coverage(planned: &session::PlannedRegion) -> String {
     let size = bytes(planned.extents.total_bytes());
     match &planned.survey.coverage {
+        _ if planned.shared.is_some() => t!("coverage.left_out_shared").into_owned(),
         _ if !planned.is_saved => t!("coverage.left_out").into_owned(),
         filesystem::Coverage::Used(_) => t!("coverage.used", size = size).into_owned(),
         filesystem::Coverage::Whole(reason) => {

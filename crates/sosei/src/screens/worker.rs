@@ -203,6 +203,7 @@ impl Desk<'_> {
             set: text(&wanted.set).map(|set| image_name(&set)).transpose()?,
             note: text(&wanted.note),
             efi_variables: device::EFI_VARIABLES.into(),
+            confirm: Vec::new(),
         };
         let manifest = save::carry_out(&arguments, self)?;
         let status = save::status(&manifest);
