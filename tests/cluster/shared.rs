@@ -2,11 +2,12 @@
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 use tests::program::{Finished, on_terminal, sosei};
-use tests::run;
 use tests::sample::{MIB, SampleDisk};
+use tests::{LoopDevice, run};
 
 /// A file of `size` bytes that a tool fills.
 fn made(name: &str, size: u64, make: impl Fn(&str)) -> SampleDisk {
@@ -17,8 +18,11 @@ fn made(name: &str, size: u64, make: impl Fn(&str)) -> SampleDisk {
 
 fn sbd() -> SampleDisk {
     made("sbd.img", 8 * MIB, |path| {
-        run("sbd", ["-d", path, "-4", "20", "-1", "10", "create"]);
-        run("sbd", ["-d", path, "allocate", "node-one"]);
+        // It asks for the size of a sector, which a file does not have.
+        let device = LoopDevice::attach(Path::new(path), 512);
+        let device = device.path().to_str().unwrap();
+        run("sbd", ["-d", device, "-4", "20", "-1", "10", "create"]);
+        run("sbd", ["-d", device, "allocate", "node-one"]);
     })
 }
 
