@@ -54,7 +54,12 @@ fn main() -> ExitCode {
         Some(_) => Err(failure::Failure::usage("usage", &rust_i18n::t!("failure.disk_option"))),
         None if screens::can_open() && !json => screens::run(arguments.disks),
         None => {
-            eprint!("{}", arguments::Arguments::command().render_help());
+            let help = arguments::Arguments::command().render_help();
+            if json {
+                failure::Failure::usage("usage", help.to_string().trim()).print_document();
+            } else {
+                eprint!("{help}");
+            }
             return ExitCode::from(failure::WRONG_USAGE);
         }
     };
