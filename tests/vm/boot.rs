@@ -106,6 +106,7 @@ fn bare() -> TempDir {
 }
 
 #[test]
+#[ignore = "a measurement, for tests/bench/live_medium.sh"]
 fn the_first_screen_takes_little_longer_than_the_kernel_alone() {
     let directory = bare();
     let mut machine = Setup::new(Start::Bare(directory.path().join("initrd"))).memory(512).run();
