@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
+pub use tui::bytes;
+
 /// Whether something that should stand on standard output does not.
 static IS_LOST: AtomicBool = AtomicBool::new(false);
 
@@ -29,24 +31,6 @@ pub fn error_line(text: impl AsRef<str>) {
 /// Prints a JSON document on standard output.
 pub fn document(value: &Value) {
     line(serde_json::to_string_pretty(value).unwrap_or_default());
-}
-
-/// A number of bytes for people: `512 B`, `1.5 GiB`.
-pub fn bytes(count: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let mut tenths = u128::from(count).saturating_mul(10);
-    let mut unit = "B";
-    for next in UNITS {
-        if tenths < 10_240 {
-            break;
-        }
-        tenths = tenths.saturating_add(512) / 1024;
-        unit = next;
-    }
-    match (tenths / 10, tenths % 10) {
-        (whole, 0) => format!("{whole} {unit}"),
-        (whole, tenth) => format!("{whole}.{tenth} {unit}"),
-    }
 }
 
 /// How long it took and how fast it was: `12.1 s, 350 MB/s`. Below a second a rate says nothing.
@@ -92,15 +76,6 @@ fn width(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_short_and_round_to_the_nearest() {
-        let cases = [(0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (1536, "1.5 KiB"), (10 << 40, "10 TiB")];
-        for (count, text) in cases {
-            assert_eq!(bytes(count), text);
-        }
-        assert_eq!(bytes(u64::MAX), "16 EiB");
-    }
 
     #[test]
     fn columns_align_with_wide_characters() {

@@ -26,6 +26,6 @@ pub use data::{
 pub use event::{Action, Event, Key, Restore, Save, Scope};
 pub use look::{Drawing, Look};
 pub use state::State;
-pub use text::Language;
+pub use text::{Language, bytes};
 
 rust_i18n::i18n!("locales", fallback = "en");

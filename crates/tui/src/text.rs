@@ -156,6 +156,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn sizes_are_short_and_round_to_the_nearest() {
+        let cases = [(0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (1536, "1.5 KiB"), (10 << 40, "10 TiB")];
+        for (count, text) in cases {
+            assert_eq!(bytes(count), text);
+        }
+        assert_eq!(bytes(u64::MAX), "16 EiB");
+    }
+
+    #[test]
     fn texts_are_cut_and_padded_by_columns() {
         assert_eq!(fit("日本語", 8), "日本語  ");
         assert_eq!(fit("日本語", 5), "日本~");

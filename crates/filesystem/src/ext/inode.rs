@@ -158,13 +158,7 @@ impl FileBlocks {
 /// Finds the blocks of the regular file `number`.
 pub fn file_blocks(superblock: &Superblock, view: &View, number: u32) -> Result<FileBlocks, Error> {
     let (position, bytes) = read_inode(superblock, view, number)?;
-    let (raw, _) = RawInode::ref_from_prefix(&bytes)
-        .map_err(|_| Error::corrupt(position, "a whole inode", format!("{} bytes", bytes.len())))?;
-    let seed = inode_seed(superblock, number, raw);
-    if let Some((expected, actual)) = wrong_checksum(superblock, &bytes, seed) {
-        let expected = format!("checksum {expected:08x} of inode {number}");
-        return Err(Error::corrupt(position, expected, format!("{actual:08x}")));
-    }
+    let (raw, seed) = check(superblock, number, position, &bytes)?;
     if raw.i_mode.get() & FILE_TYPE != REGULAR_FILE {
         let actual = format!("mode {:o}", raw.i_mode);
         return Err(Error::corrupt(position, format!("inode {number} to be a regular file"), actual));
@@ -198,13 +192,7 @@ pub fn kind(superblock: &Superblock, view: &View, number: u32) -> Result<FileKin
 /// `Unsupported` where they are encrypted.
 pub fn content(superblock: &Superblock, view: &View, number: u32) -> Result<Content, Error> {
     let (position, bytes) = read_inode(superblock, view, number)?;
-    let (raw, _) = RawInode::ref_from_prefix(&bytes)
-        .map_err(|_| Error::corrupt(position, "a whole inode", format!("{} bytes", bytes.len())))?;
-    let seed = inode_seed(superblock, number, raw);
-    if let Some((expected, actual)) = wrong_checksum(superblock, &bytes, seed) {
-        let expected = format!("checksum {expected:08x} of inode {number}");
-        return Err(Error::corrupt(position, expected, format!("{actual:08x}")));
-    }
+    let (raw, seed) = check(superblock, number, position, &bytes)?;
     let size = u64::from(raw.i_size_high.get()) << 32 | u64::from(raw.i_size_lo.get());
     let flags = raw.i_flags.get();
     if flags & ENCRYPTED_FLAG != 0 {
@@ -232,6 +220,23 @@ pub fn content(superblock: &Superblock, view: &View, number: u32) -> Result<Cont
         content.push(Piece { logical: bytes(run.logical), physical: bytes(run.physical), length: bytes(run.count) })?;
     }
     Ok(content)
+}
+
+/// The inode in `bytes`, whose checksum is right, and the seed of the checksums below it.
+fn check<'a>(
+    superblock: &Superblock,
+    number: u32,
+    position: u64,
+    bytes: &'a [u8],
+) -> Result<(&'a RawInode, u32), Error> {
+    let (raw, _) = RawInode::ref_from_prefix(bytes)
+        .map_err(|_| Error::corrupt(position, "a whole inode", format!("{} bytes", bytes.len())))?;
+    let seed = inode_seed(superblock, number, raw);
+    if let Some((expected, actual)) = wrong_checksum(superblock, bytes, seed) {
+        let expected = format!("checksum {expected:08x} of inode {number}");
+        return Err(Error::corrupt(position, expected, format!("{actual:08x}")));
+    }
+    Ok((raw, seed))
 }
 
 /// The bytes of an inode, and where they lie.
