@@ -214,8 +214,8 @@ fn a_wrong_password_is_told_and_the_right_one_goes_on() {
 }
 
 /// A save to a share that does not answer any more.
-fn stalled_save(scene: &Scene, disk: &SampleDisk) -> Terminal {
-    let terminal = open(&[disk.text()], &[]);
+fn stalled_save(scene: &Scene, disk: &SampleDisk, environment: &[(&str, &str)]) -> Terminal {
+    let terminal = open(&[disk.text()], environment);
     to_share(&terminal, scene, PASSWORD);
     to_disks_from_name(&terminal, &ENGLISH);
     terminal.at(ENGLISH.disks, &[END, " ", ENTER]);
@@ -242,7 +242,7 @@ fn wait_for_elapsed(terminal: &Terminal, seconds: u64) {
 fn work_stops_in_order_and_goes_on_later() {
     let scene = Scene::new();
     let disk = disk();
-    let terminal = stalled_save(&scene, &disk);
+    let terminal = stalled_save(&scene, &disk, &[]);
     // What runs is drawn twice a second at most.
     wait_for_elapsed(&terminal, 2);
     let before = terminal.sent_bytes();
@@ -265,14 +265,49 @@ fn work_stops_in_order_and_goes_on_later() {
     only_image(scene.path("").to_str().unwrap());
 }
 
+/// Starts the program again where a job is at work.
+fn come_back(environment: &[(&str, &str)]) -> Terminal {
+    let terminal = Terminal::open(&[], environment, 100, 30);
+    let is_asked = |screen: &str| screen.contains("[y/N]");
+    terminal.wait_until("the job", |screen| is_asked(screen) || screen.contains("c stop"));
+    // A terminal that has gone may not have been missed yet.
+    if is_asked(&terminal.text()) {
+        terminal.press("y\n");
+    }
+    terminal.wait_for(&["c stop"]);
+    terminal
+}
+
 #[test]
-fn work_goes_on_when_the_terminal_goes() {
+fn work_goes_on_without_a_terminal_and_is_shown_again() {
     let scene = Scene::new();
     let disk = disk();
-    let mut terminal = stalled_save(&scene, &disk);
-    terminal.hang_up();
+    let runtime = tempfile::tempdir().unwrap();
+    let environment = [("SOSEI_RUNTIME", runtime.path().to_str().unwrap())];
+    let first = stalled_save(&scene, &disk, &environment);
+    // As long as it is shown elsewhere, that is asked for; the other terminal is told.
+    let mut second = Terminal::open(&[], &environment, 100, 30);
+    second.at("[y/N]", &["y\n"]);
+    second.wait_for(&["c stop"]);
+    first.wait_for(&["The screens went to another terminal."]);
+    // What is typed there now stops nothing.
+    first.press("\x03");
+    first.press("c");
+    second.hang_up();
+    let mut third = come_back(&environment);
+    third.press("c");
+    third.at("Yes, stop", &[ENTER]);
+    third.wait_for(&["c stop"]);
+    third.hang_up();
+    assert_eq!(third.finish(), 0);
     scene.server.proxy.stall(false);
-    assert_eq!(terminal.finish(), 0);
+    assert_eq!(first.finish(), 0);
+    // It ended unseen; whoever comes next is told, once.
+    let fourth = open(&[], &environment);
+    fourth.at(ENGLISH.good, &[END, ENTER]);
+    assert_eq!(fourth.finish(), 0);
+    let fifth = open(&[], &environment);
+    fifth.wait_for(&[ENGLISH.language]);
     let target = scene.path("");
     let image = only_image(target.to_str().unwrap());
     sosei(["compare", target.to_str().unwrap(), &image, disk.text()]).expect(0);

@@ -1,10 +1,12 @@
 //! What comes in, and what goes out.
 
-use crate::data::{Disk, Failure, Outcome, Place, Plan, Repository};
+use serde::{Deserialize, Serialize};
+
+use crate::data::{Disk, Failure, Network, Note, Outcome, Place, Plan, Repository, Setup};
 use crate::text::Language;
 
 /// A key, whatever bytes a terminal sends for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Key {
     /// A character, Space too.
     Character(char),
@@ -43,7 +45,7 @@ pub enum Key {
 }
 
 /// What happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// A key was pressed.
     Key(Key),
@@ -69,6 +71,10 @@ pub enum Event {
         /// Names of the disks that will be overwritten.
         names: Vec<String>,
     },
+    /// How this machine is connected.
+    Network(Network),
+    /// Whether a server answers.
+    Probed(Vec<Note>),
     /// Something was done.
     Done(Outcome),
     /// Something was not done.
@@ -123,6 +129,14 @@ pub enum Scope {
 pub enum Action {
     /// Everything in this language from now on.
     UseLanguage(Language),
+    /// This layout for the keyboard of the console.
+    UseKeyboard(String),
+    /// Tell how this machine is connected.
+    ListLinks,
+    /// Set a link up.
+    SetUp(Setup),
+    /// Tell whether a server answers.
+    Probe(String),
     /// Open a target and tell what it holds.
     Open(Place),
     /// Tell what disks are attached.
@@ -142,6 +156,13 @@ pub enum Action {
     Compare(Restore),
     /// Report signatures and GUIDs.
     Signatures,
+    /// Tell what is to be done around a restore of an image.
+    Checklist {
+        /// Where the repository is.
+        place: Place,
+        /// The image.
+        image: String,
+    },
     /// Answer whether another node has newer data.
     Scope(Scope),
     /// Begin what was planned.

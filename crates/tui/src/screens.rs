@@ -5,8 +5,10 @@ pub mod busy;
 pub mod confirm;
 pub mod disks;
 pub mod images;
+pub mod keyboard;
 pub mod language;
 pub mod name;
+pub mod network;
 pub mod outcome;
 pub mod place;
 pub mod plan;
@@ -24,6 +26,8 @@ pub enum Step {
     Stay,
     /// The screen before.
     Back,
+    /// The first screen.
+    First,
     /// What to do.
     Home,
     /// Away from a job that is planned or waited for.
@@ -57,12 +61,20 @@ impl Step {
 pub enum Screen {
     /// Language.
     Language(language::Languages),
+    /// Keyboard of the console.
+    Keyboard(keyboard::Keyboards),
     /// What to do.
     Task(task::Tasks),
     /// Which kind of target.
     Kind(place::Kinds),
     /// Where it is.
     Place(place::Form),
+    /// Network links.
+    Links(network::Links),
+    /// How one of them is set up.
+    Setup(network::Form),
+    /// Whether a server answers.
+    Probe(network::Probe),
     /// Name of the image.
     Name(name::Name),
     /// One of the images.
@@ -104,9 +116,13 @@ macro_rules! each {
     ($screen:expr, $view:ident => $call:expr) => {
         match $screen {
             Screen::Language($view) => $call,
+            Screen::Keyboard($view) => $call,
             Screen::Task($view) => $call,
             Screen::Kind($view) => $call,
             Screen::Place($view) => $call,
+            Screen::Links($view) => $call,
+            Screen::Setup($view) => $call,
+            Screen::Probe($view) => $call,
             Screen::Name($view) => $call,
             Screen::Images($view) => $call,
             Screen::Detail($view) => $call,
@@ -142,6 +158,10 @@ pub trait View {
     fn is_typing(&self) -> bool {
         false
     }
+    /// Whether letters are a secret now.
+    fn is_secret(&self) -> bool {
+        false
+    }
 }
 
 impl Screen {
@@ -168,6 +188,11 @@ impl Screen {
     /// Whether letters are text now.
     pub fn is_typing(&self) -> bool {
         each!(self, view => view.is_typing())
+    }
+
+    /// Whether letters are a secret now.
+    pub fn is_secret(&self) -> bool {
+        each!(self, view => view.is_secret())
     }
 
     /// Whether it goes away with the job that it belongs to.

@@ -4,7 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 
 use crate::context::{Context, Settings, Task};
-use crate::data::{Failure, Place, Plan, Repository, Weight};
+use crate::data::{Failure, Network, Place, Plan, Repository, Weight};
 use crate::event::{Action, Event, Key};
 use crate::look::{Look, Tone};
 use crate::page::{Page, SMALLEST};
@@ -32,6 +32,7 @@ impl State {
             task: Task::default(),
             place: Place::default(),
             repository: Repository::default(),
+            network: Network::default(),
             disks: Vec::new(),
             note: String::new(),
             set: String::new(),
@@ -54,6 +55,25 @@ impl State {
         matches!(self.way.last(), Some(Screen::Running(_)))
     }
 
+    /// Whether what is typed now is shown to nobody, and kept nowhere.
+    pub fn is_secret(&self) -> bool {
+        !self.shows_help && self.way.last().is_some_and(Screen::is_secret)
+    }
+
+    /// Another terminal shows the screens from now on.
+    pub fn use_terminal(&mut self, look: Look, can_draw_kanji: bool) {
+        self.context.look = look;
+        self.context.settings.can_draw_kanji = can_draw_kanji;
+        if !can_draw_kanji {
+            self.context.language = Language::English;
+        }
+    }
+
+    /// The language of all texts.
+    pub fn language(&self) -> Language {
+        self.context.language
+    }
+
     /// Takes what happens; says what the operator wants.
     pub fn on(&mut self, event: Event) -> Option<Action> {
         match event {
@@ -63,7 +83,11 @@ impl State {
             Event::Contact { text, is_lost } => {
                 let weight = if is_lost { Weight::Warning } else { Weight::Good };
                 self.context.progress.note(weight, text.clone());
-                self.context.progress.contact = is_lost.then_some(text);
+                let progress = &mut self.context.progress;
+                if is_lost && progress.contact.is_none() {
+                    progress.losses = progress.losses.saturating_add(1);
+                }
+                progress.contact = is_lost.then_some(text);
             }
             Event::Opened(repository) => {
                 self.context.repository = repository;
@@ -91,6 +115,22 @@ impl State {
                     _ => {}
                 }
             }
+            Event::Network(network) => {
+                self.context.network = network;
+                self.leave_job();
+                if matches!(self.way.last(), Some(Screen::Setup(_))) {
+                    self.way.pop();
+                }
+                if !matches!(self.way.last(), Some(Screen::Links(_))) {
+                    self.way.push(Screen::Links(screens::network::Links::default()));
+                }
+            }
+            Event::Probed(notes) => {
+                self.leave_job();
+                if let Some(Screen::Probe(probe)) = self.way.last_mut() {
+                    probe.answer(notes);
+                }
+            }
             Event::Done(outcome) => {
                 self.leave_job();
                 self.way.push(Screen::Outcome(screens::outcome::Result::new(outcome)));
@@ -105,6 +145,7 @@ impl State {
         match self.way.last_mut() {
             // What is wrong with a target is shown beside what was typed.
             Some(Screen::Place(form)) => form.failed(failure),
+            Some(Screen::Setup(form)) => form.failed(failure),
             _ => self.way.push(Screen::Failure(screens::outcome::Failed::new(failure))),
         }
     }
@@ -148,8 +189,14 @@ impl State {
                 }
                 None
             }
+            Step::First => {
+                self.way.truncate(1);
+                None
+            }
             Step::Home => {
-                self.way.retain(|screen| matches!(screen, Screen::Language(_) | Screen::Task(_)));
+                let is_first =
+                    |screen: &Screen| matches!(screen, Screen::Language(_) | Screen::Keyboard(_) | Screen::Task(_));
+                self.way.retain(is_first);
                 None
             }
             Step::Leave => {
@@ -164,6 +211,9 @@ impl State {
                 if matches!(
                     action,
                     Action::Open(_)
+                        | Action::ListLinks
+                        | Action::SetUp(_)
+                        | Action::Probe(_)
                         | Action::ListDisks
                         | Action::Save(_)
                         | Action::Restore(_)
@@ -174,7 +224,7 @@ impl State {
                 ) {
                     self.context.progress = Progress::default();
                 }
-                if !matches!(action, Action::Go | Action::Scope(_) | Action::UseLanguage(_)) {
+                if !matches!(action, Action::Go | Action::Scope(_) | Action::UseLanguage(_) | Action::UseKeyboard(_)) {
                     self.context.asked = None;
                     self.context.last = Some(action.clone());
                 }
@@ -230,8 +280,10 @@ impl State {
     fn title(&self, screen: &Screen) -> String {
         let context = &self.context;
         let has_task = self.way.iter().any(|screen| matches!(screen, Screen::Task(_)));
+        let is_aside = matches!(screen, Screen::Links(_) | Screen::Setup(_) | Screen::Probe(_));
         let title = screen.title(context);
-        if has_task && !matches!(screen, Screen::Task(_) | Screen::Language(_) | Screen::Quit(_)) {
+        let is_before = matches!(screen, Screen::Task(_) | Screen::Keyboard(_) | Screen::Language(_));
+        if has_task && !is_aside && !is_before && !matches!(screen, Screen::Quit(_)) {
             return format!("{} > {title}", screens::task::name(context.task, context.language));
         }
         title

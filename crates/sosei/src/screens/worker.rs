@@ -14,12 +14,12 @@ use tui::{Action, Event, Place, Weight};
 
 use super::{Message, views};
 use crate::arguments::{IdentityChoice, Restore, Save};
-use crate::commands::{compare, disks, identity, restore, save, verify};
+use crate::commands::{checklist, compare, disks, identity, restore, save, verify};
 use crate::disks::names_of;
 use crate::failure::{DONE, Failure};
 use crate::operator::{Credentials, Operator, Reporter};
 use crate::progress::contact_text;
-use crate::target;
+use crate::{network, target};
 
 /// Events that wait for a terminal that takes nothing. The last say how it is.
 const EVENTS_LIMIT: usize = 1000;
@@ -47,7 +47,9 @@ impl Mailbox {
             | (
                 Some(last @ Event::Session(session::Event::Region { .. })),
                 Event::Session(session::Event::Region { .. }),
-            ) => {
+            )
+            | (Some(last @ Event::Session(session::Event::Busy { .. })), Event::Session(session::Event::Busy { .. })) =>
+            {
                 *last = event;
                 return;
             }
@@ -140,6 +142,13 @@ impl Desk<'_> {
                 let lines = identity::all_lines(&file, &found);
                 Ok((Event::Done(views::outcome(Weight::Plain, &lines)), DONE))
             }
+            Action::Checklist { place, image } => {
+                let lines = checklist::lines_of(&place.target, &image_name(image)?, self)?;
+                Ok((Event::Done(views::outcome(Weight::Plain, &lines)), DONE))
+            }
+            Action::ListLinks => Ok((Event::Network(network::look()?), DONE)),
+            Action::SetUp(setup) => Ok((Event::Network(network::set_up(setup)?), DONE)),
+            Action::Probe(server) => Ok((Event::Probed(network::probe(server)), DONE)),
             // Everything else is done where the terminal is.
             _ => Err(Failure::from(session::Error::Cancelled)),
         }
@@ -291,7 +300,7 @@ impl Operator for Desk<'_> {
 
     fn credentials(&self) -> Credentials {
         let place = match &self.job.action {
-            Action::Open(place) | Action::Verify { place, .. } => place,
+            Action::Open(place) | Action::Verify { place, .. } | Action::Checklist { place, .. } => place,
             Action::Save(wanted) => &wanted.place,
             Action::Restore(wanted) | Action::Compare(wanted) => &wanted.place,
             _ => return Credentials::default(),

@@ -78,7 +78,8 @@ impl View for Kinds {
 
     fn on_key(&mut self, key: Key, context: &mut Context) -> Step {
         let before = usize::from(self.same.is_some());
-        if self.menu.on_key(key, KINDS.len().saturating_add(before)) {
+        let behind = usize::from(context.settings.has_network);
+        if self.menu.on_key(key, KINDS.len().saturating_add(before).saturating_add(behind)) {
             return Step::Stay;
         }
         match key {
@@ -87,8 +88,10 @@ impl View for Kinds {
             _ => return Step::Stay,
         }
         let Some(chosen) = self.menu.chosen else { return Step::Stay };
-        match chosen.checked_sub(before).and_then(|number| KINDS.get(number)) {
+        let number = chosen.checked_sub(before);
+        match number.and_then(|number| KINDS.get(number)) {
             Some(kind) => Step::show(Screen::Place(Form::new(*kind))),
+            None if number.is_some() => Step::wait(Action::ListLinks),
             None => Step::wait(Action::Open(context.place.clone())),
         }
     }
@@ -108,6 +111,11 @@ impl View for Kinds {
             let about = say_key(language, &format!("about.{}", kind.key()));
             let text = format!("{}  {about}", fit(name, widest));
             page.choice(self.menu.is(number.saturating_add(before)), &text, Tone::Plain);
+        }
+        if context.settings.has_network {
+            page.gap();
+            let number = KINDS.len().saturating_add(before);
+            page.choice(self.menu.is(number), &say!(language, "place.network"), Tone::Plain);
         }
     }
 }
@@ -226,6 +234,10 @@ impl View for Form {
 
     fn is_typing(&self) -> bool {
         self.chosen < self.fields.len()
+    }
+
+    fn is_secret(&self) -> bool {
+        self.fields.get(self.chosen).is_some_and(Field::is_hidden)
     }
 
     fn on_key(&mut self, key: Key, context: &mut Context) -> Step {
