@@ -1,6 +1,7 @@
 //! The screens, used as an operator uses them: on a terminal, by keys, looking at what is shown.
 #![allow(clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
+use std::path::Path;
 use std::time::Duration;
 
 use tests::program::sosei;
@@ -9,6 +10,7 @@ use tests::sample::{Content, MIB, SampleDisk};
 use tests::smb_scene::Scene;
 use tests::terminal::Terminal;
 use tests::terminal::key::{DOWN, END, ENTER, UP};
+use unicode_width::UnicodeWidthStr;
 
 /// A disk that is quickly saved.
 fn disk() -> SampleDisk {
@@ -128,7 +130,11 @@ fn saves_and_restores(words: &Words) {
     let destination = destination.to_str().unwrap();
     // A source comes last in the list, a destination before it.
     let locale = if words.code == "ja" { "ja_JP.UTF-8" } else { "C.UTF-8" };
-    let terminal = open(&[destination, disk.text()], &[("LC_ALL", locale), ("SOSEI_APPLIANCE", "")]);
+    let recording = directory.path().join("events.jsonl");
+    let environment = [("LC_ALL", locale), ("SOSEI_APPLIANCE", ""), ("SOSEI_RECORD", recording.to_str().unwrap())];
+    let target = &format!("{target}/repository");
+    std::fs::create_dir(target).unwrap();
+    let terminal = open(&[destination, disk.text()], &environment);
     to_disks(&terminal, words, target);
     terminal.press(END);
     terminal.wait_for(&["node.img", "1b2c3d4e"]);
@@ -168,8 +174,38 @@ fn saves_and_restores(words: &Words) {
     terminal.wait_for(&[words.compare, "new.img"]);
     terminal.press(END);
     terminal.press(ENTER);
-    terminal.at(words.good, &[END, ENTER]);
+    terminal.wait_for(&[words.good]);
+    let shown = terminal.text();
+    terminal.press(END);
+    terminal.press(ENTER);
     assert_eq!(terminal.finish(), 0);
+    assert_eq!(replayed(&recording, 2), trimmed(&shown), "what was recorded leads to the same screen");
+}
+
+/// What a recording shows in the end, without its last events.
+fn replayed(recording: &Path, without: usize) -> String {
+    let mut recording = tui::Recording::read(&std::fs::read_to_string(recording).unwrap()).unwrap();
+    recording.events.truncate(recording.events.len() - without);
+    let (columns, lines) = (recording.head.columns, recording.head.lines);
+    let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(columns, lines)).unwrap();
+    let state = recording.play();
+    terminal.draw(|frame| state.draw(frame)).unwrap();
+    let buffer = terminal.backend().buffer();
+    let row = |line: u16| {
+        let (mut column, mut row) = (0, String::new());
+        while column < columns {
+            let symbol = buffer[(column, line)].symbol();
+            row.push_str(symbol);
+            column += u16::try_from(symbol.width().max(1)).unwrap();
+        }
+        row.trim_end().to_owned()
+    };
+    (0..lines).map(row).collect::<Vec<_>>().join("\n").trim_end().to_owned()
+}
+
+/// What is shown, without spaces that nobody sees.
+fn trimmed(text: &str) -> String {
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }
 
 #[test]

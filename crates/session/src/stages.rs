@@ -39,7 +39,8 @@ impl Clock {
 
     /// Milliseconds that each of its threads has worked, on average.
     fn milliseconds(&self) -> u64 {
-        self.nanoseconds.load(Ordering::Relaxed) / 1_000_000 / self.threads
+        let all = self.nanoseconds.load(Ordering::Relaxed) / 1_000_000;
+        all.checked_div(self.threads).unwrap_or_default()
     }
 }
 

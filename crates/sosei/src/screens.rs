@@ -83,6 +83,8 @@ pub enum Message {
     },
     /// A signal came.
     Signal(i32),
+    /// A system on the disks says what this machine is called.
+    Host(String),
     /// The worker tells something.
     Worker {
         /// Of which job.
@@ -118,6 +120,7 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
     let host = directory.as_ref().and_then(|directory| Host::open(directory, sender.clone()).ok());
     let (jobs, to_do) = mpsc::channel();
     let tells = sender;
+    let host_seeker = settings.is_appliance.then(|| (tells.clone(), files.clone()));
     let (working, ended) = mpsc::channel::<()>();
     std::thread::spawn(move || {
         worker::run(&to_do, &tells, &files);
@@ -136,6 +139,7 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
         number: 0,
         began: Instant::now(),
         host,
+        host_seeker,
         directory,
     };
     if let Some(unseen) = screens.directory.as_deref().and_then(runtime::take_unseen) {
@@ -214,19 +218,24 @@ fn present_language() -> Language {
 
 fn settings() -> Settings {
     let host = machine::record(Path::new(device::EFI_VARIABLES)).host_name.unwrap_or_default();
-    let plain: String = host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
-    let plain = plain.trim_matches('-');
-    let name = if plain.is_empty() { "server" } else { plain };
-    let date = jiff::Timestamp::now().strftime("%Y%m%d").to_string();
     Settings {
         version: env!("CARGO_PKG_VERSION").into(),
-        image: format!("{}-{date}", name.get(..40).unwrap_or(name)),
+        image: image_of(&host),
         host,
         can_draw_kanji: variable("TERM").is_none_or(|terminal| terminal != "linux"),
         is_appliance: variable("SOSEI_APPLIANCE").is_some(),
         keyboards: keyboard::layouts(),
         has_network: network::lease_script().is_some(),
     }
+}
+
+/// A name for a new image, made of the name of a machine and the date.
+fn image_of(host: &str) -> String {
+    let plain: String = host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
+    let plain = plain.trim_matches('-');
+    let name = if plain.is_empty() { "server" } else { plain };
+    let date = jiff::Timestamp::now().strftime("%Y%m%d").to_string();
+    format!("{}-{date}", name.get(..40).unwrap_or(name))
 }
 
 /// The job that the screens wait for.
@@ -250,6 +259,8 @@ struct Screens {
     began: Instant,
     recorder: Recorder,
     host: Option<Host>,
+    /// What the search for the machine's name needs, until it is under way.
+    host_seeker: Option<(Sender<Message>, Vec<PathBuf>)>,
     /// Where other processes find this one.
     directory: Option<PathBuf>,
 }
@@ -362,6 +373,10 @@ impl Screens {
             // Whoever still sits where the screens were before wants to get rid of what stands there.
             Message::Signal(SIGINT) if self.shown_at != OWN => None,
             Message::Signal(_) => self.stop(),
+            Message::Host(host) => {
+                self.feed(Event::Named(image_of(&host)));
+                None
+            }
             Message::Worker { job, event, status } => self.tell(job, event, status),
         }
     }
@@ -431,10 +446,13 @@ impl Screens {
 
     fn act(&mut self, action: Action) -> Option<End> {
         match action {
-            Action::UseLanguage(wanted) => language::use_language(match wanted {
-                Language::English => language::Language::En,
-                Language::Japanese => language::Language::Ja,
-            }),
+            Action::UseLanguage(wanted) => {
+                language::use_language(match wanted {
+                    Language::English => language::Language::En,
+                    Language::Japanese => language::Language::Ja,
+                });
+                self.seek_host();
+            }
             Action::UseKeyboard(layout) => {
                 if let Err(failure) = keyboard::use_layout(&layout) {
                     self.feed(Event::Failed(views::failure(&failure)));
@@ -444,6 +462,7 @@ impl Screens {
                 Scope::OneNode => session::Scope::OneNode,
                 Scope::AllNodes => session::Scope::AllNodes,
             })),
+            Action::Words(typed) => self.answer(Answer::Words(typed)),
             Action::Go => self.answer(Answer::Go),
             Action::Cancel => self.current.iter().for_each(|current| current.cancel.cancel()),
             Action::Leave => {
@@ -457,6 +476,17 @@ impl Screens {
             job => self.begin(job),
         }
         None
+    }
+
+    /// The medium has a name of its own. That of the machine is on its disks, and is looked for while the operator says
+    /// where the image goes: on the one console that is used.
+    fn seek_host(&mut self) {
+        let Some((to, files)) = self.host_seeker.take() else { return };
+        std::thread::spawn(move || {
+            if let Some(host) = worker::host_on_disks(&files) {
+                let _ = to.send(Message::Host(host));
+            }
+        });
     }
 
     fn answer(&self, answer: Answer) {

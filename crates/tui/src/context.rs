@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Disk, Network, Place, Plan, Repository};
+use crate::data::{Disk, Gate, Network, Place, Plan, Repository};
 use crate::event::{Action, Restore};
 use crate::look::Look;
 use crate::progress::Progress;
@@ -101,6 +101,10 @@ pub struct Context {
     pub picked: Option<(usize, Option<String>)>,
     /// What was planned.
     pub plan: Plan,
+    /// A disk that may be somebody else's, until that was answered.
+    pub gate: Option<Gate>,
+    /// Whether something was answered that can't be taken back.
+    pub has_answered: bool,
     /// The names that must be typed, once it may begin.
     pub asked: Option<Vec<String>>,
     /// What runs, and how far it is.
@@ -118,6 +122,7 @@ impl Context {
     /// A restore or a comparison of the chosen image.
     pub fn restore(&self, disks: Vec<(String, String)>, regions: Vec<String>, verify_first: bool) -> Restore {
         let (place, image) = (self.place.clone(), self.image.clone());
-        Restore { place, image, disks, regions, confirmed: Vec::new(), verify_first }
+        let confirmed = Vec::new();
+        Restore { place, image, disks, regions, confirmed, verify_first, grow: None, has_new_identity: false }
     }
 }

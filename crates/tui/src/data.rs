@@ -192,6 +192,26 @@ pub struct Failure {
     pub confirm: Option<String>,
 }
 
+/// A disk that somebody else may use, and what must be typed to go on all the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// What was seen, in short.
+    pub text: String,
+    /// The evidence.
+    pub findings: Vec<Note>,
+    /// What must be typed.
+    pub words: String,
+}
+
+/// A file system that may be a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// Its label, or its UUID where it has none.
+    pub label: String,
+    /// What it is, and where.
+    pub about: String,
+}
+
 /// Something that was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Disk, Failure, Network, Note, Outcome, Place, Plan, Repository, Setup};
+use crate::data::{Disk, Failure, Gate, Network, Note, Outcome, Place, Plan, Repository, Setup, Volume};
 use crate::text::Language;
 
 /// A key, whatever bytes a terminal sends for it.
@@ -75,6 +75,12 @@ pub enum Event {
     Network(Network),
     /// Whether a server answers.
     Probed(Vec<Note>),
+    /// A disk may be somebody else's: words must be typed.
+    Gate(Gate),
+    /// The file systems that may be targets.
+    Volumes(Vec<Volume>),
+    /// The disks say what this machine is called: a name for a new image.
+    Named(String),
     /// Something was done.
     Done(Outcome),
     /// Something was not done.
@@ -113,6 +119,10 @@ pub struct Restore {
     pub confirmed: Vec<String>,
     /// Read every chunk before a disk is cleared.
     pub verify_first: bool,
+    /// The partition that takes what a larger disk has more: `last`, or its name.
+    pub grow: Option<String>,
+    /// Signatures and GUIDs of its own, for a copy that lives beside its original.
+    pub has_new_identity: bool,
 }
 
 /// Which nodes come back from images.
@@ -165,6 +175,10 @@ pub enum Action {
     },
     /// Answer whether another node has newer data.
     Scope(Scope),
+    /// What was typed for a disk that may be somebody else's.
+    Words(String),
+    /// Tell which file systems may be targets.
+    ListVolumes,
     /// Begin what was planned.
     Go,
     /// Stop what runs, in order.

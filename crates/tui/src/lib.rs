@@ -21,8 +21,8 @@ mod text;
 
 pub use context::Settings;
 pub use data::{
-    Bond, Disk, Failure, Hidden, Image, ImageState, Link, Method, Network, Note, Outcome, Place, Plan, PlannedDisk,
-    Region, RegionKind, Repository, Setup, Weight,
+    Bond, Disk, Failure, Gate, Hidden, Image, ImageState, Link, Method, Network, Note, Outcome, Place, Plan,
+    PlannedDisk, Region, RegionKind, Repository, Setup, Volume, Weight,
 };
 pub use event::{Action, Event, Key, Restore, Save, Scope};
 pub use look::{Drawing, Look};

@@ -97,6 +97,8 @@ pub enum Screen {
     Scope(confirm::ScopeQuestion),
     /// Whether it is to be done.
     Confirm(confirm::Confirm),
+    /// What must be typed where a disk may be somebody else's.
+    Gate(confirm::GateQuestion),
     /// What must be typed.
     Typed(confirm::Typed),
     /// How far it is.
@@ -134,6 +136,7 @@ macro_rules! each {
             Screen::Plan($view) => $call,
             Screen::Scope($view) => $call,
             Screen::Confirm($view) => $call,
+            Screen::Gate($view) => $call,
             Screen::Typed($view) => $call,
             Screen::Running($view) => $call,
             Screen::Outcome($view) => $call,
@@ -203,6 +206,7 @@ impl Screen {
                 | Self::Plan(_)
                 | Self::Scope(_)
                 | Self::Confirm(_)
+                | Self::Gate(_)
                 | Self::Typed(_)
                 | Self::Running(_)
                 | Self::Failure(_)

@@ -38,6 +38,8 @@ impl State {
             set: String::new(),
             picked: None,
             plan: Plan::default(),
+            gate: None,
+            has_answered: false,
             asked: None,
             progress: Progress::default(),
             last: None,
@@ -104,6 +106,26 @@ impl State {
                 self.leave_job();
                 self.way.push(Screen::Plan(screens::plan::Planned::default()));
             }
+            Event::Gate(gate) => {
+                self.context.gate = Some(gate);
+                // A plan is read before anything is asked about it.
+                match self.way.last() {
+                    Some(Screen::Busy(_)) => self.way.push(screens::confirm::gate()),
+                    Some(Screen::Plan(plan)) if plan.is_agreed => self.way.push(screens::confirm::gate()),
+                    _ => {}
+                }
+            }
+            Event::Volumes(volumes) => {
+                if let Some(Screen::Place(form)) = self.way.last_mut() {
+                    form.offer(volumes);
+                }
+            }
+            Event::Named(image) => {
+                if self.context.image == self.context.settings.image {
+                    self.context.image.clone_from(&image);
+                }
+                self.context.settings.image = image;
+            }
             Event::Asked { names } => {
                 self.context.asked = Some(names);
                 match self.way.last() {
@@ -156,6 +178,7 @@ impl State {
             self.way.pop();
         }
         self.context.asked = None;
+        self.context.gate = None;
     }
 
     fn on_key(&mut self, key: Key) -> Option<Action> {
@@ -224,7 +247,10 @@ impl State {
                 ) {
                     self.context.progress = Progress::default();
                 }
-                if !matches!(action, Action::Go | Action::Scope(_) | Action::UseLanguage(_) | Action::UseKeyboard(_)) {
+                let is_answer = matches!(action, Action::Go | Action::Scope(_) | Action::Words(_));
+                let is_aside = matches!(action, Action::UseLanguage(_) | Action::UseKeyboard(_) | Action::ListVolumes);
+                if !is_answer && !is_aside {
+                    self.context.has_answered = false;
                     self.context.asked = None;
                     self.context.last = Some(action.clone());
                 }

@@ -10,8 +10,8 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use session::Phase;
 use tui::{
-    Action, Disk, Drawing, Event, Failure, Image, ImageState, Key, Language, Link, Look, Network, Note, Outcome, Plan,
-    PlannedDisk, Region, RegionKind, Repository, Settings, State, Weight,
+    Action, Disk, Drawing, Event, Failure, Gate, Image, ImageState, Key, Language, Link, Look, Network, Note, Outcome,
+    Plan, PlannedDisk, Region, RegionKind, Repository, Restore, Settings, State, Volume, Weight,
 };
 use unicode_width::UnicodeWidthStr;
 
@@ -395,7 +395,38 @@ fn scenes(language: Language, drawing: Drawing) -> Vec<Scene> {
     assert_eq!(press(&mut state, &[Key::Enter]), Some(Action::Probe("nas1".into())));
     state.on(Event::Probed(answers(ja)));
     add("33-connection-test", state);
+    let mut state = listed(start(), 0, ja);
+    press(&mut state, &[Key::Down, Key::Character(' '), Key::Enter]);
+    state.on(Event::Gate(gate(ja)));
+    write(&mut state, "shared");
+    press(&mut state, &[Key::Enter]);
+    add("34-shared-disk", state);
+    let mut state = start();
+    let action = press(&mut state, &[Key::Enter, Key::Enter, Key::Down, Key::Down, Key::Enter]);
+    assert_eq!(action, Some(Action::ListVolumes));
+    let volume = |label: &str, about: &str| Volume { label: label.into(), about: about.into() };
+    state.on(Event::Volumes(vec![volume("BACKUP", "exfat  /dev/sdc1"), volume("TOOLS", "vfat  /dev/sdd1")]));
+    press(&mut state, &[Key::Right]);
+    add("35-usb", state);
+    let mut state = assigned(3);
+    press(&mut state, &[Key::Enter, Key::Down, Key::Enter, Key::End, Key::Enter]);
+    press(&mut state, &[Key::Character(' '), Key::Character('m')]);
+    add("36-restore-regions", state);
+    let mut state = assigned(2);
+    press(&mut state, &[Key::Enter, Key::Enter, Key::Down, Key::Down, Key::Enter, Key::Enter, Key::Down, Key::Enter]);
+    let action = press(&mut state, &[Key::Up, Key::Down, Key::Down, Key::Enter]);
+    let wanted = |restore: &Restore| restore.has_new_identity && restore.grow.as_deref() == Some("p1");
+    assert!(matches!(&action, Some(Action::Restore(restore)) if wanted(restore)), "{action:?}");
+    press(&mut state, &[Key::Escape]);
+    add("37-grow-and-identity", state);
     scenes
+}
+
+fn gate(is_japanese: bool) -> Gate {
+    let say = |english: &str, japanese: &str| if is_japanese { japanese } else { english }.to_owned();
+    let text = say("/dev/sdb is shared, or may be (shared):", "/dev/sdb は共有ディスクです (shared)。");
+    let finding = say("it is connected by fc [E3: fc]", "fc で接続されています [E3: fc]");
+    Gate { text, findings: vec![Note::new(Weight::Warning, finding)], words: "SHARED".into() }
 }
 
 fn network() -> Network {

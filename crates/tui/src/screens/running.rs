@@ -148,9 +148,11 @@ impl Running {
             .zip(shares)
             .map(|(name, share)| (say_key(language, &format!("stage.{name}")), share))
             .collect();
-        let slowest = named.iter().max_by_key(|(_, share)| *share).map(|(name, _)| name.clone()).unwrap_or_default();
-        let all: Vec<String> = named.iter().map(|(name, share)| format!("{name} {share}%")).collect();
-        format!("{}  ({})", say!(language, "running.slowest", stage = slowest), all.join(", "))
+        let slowest = named.iter().max_by_key(|(_, share)| *share).cloned().unwrap_or_default();
+        let others = named.iter().filter(|(name, _)| *name != slowest.0);
+        let others: Vec<String> = others.map(|(name, share)| format!("{name} {share}%")).collect();
+        let stage = format!("{} {}%", slowest.0, slowest.1);
+        format!("{}  ({})", say!(language, "running.slowest", stage = stage), others.join(", "))
     }
 
     /// The rates of the last two minutes, the newest at the right.
