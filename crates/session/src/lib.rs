@@ -22,6 +22,7 @@ mod save;
 mod selection;
 mod set;
 mod source;
+mod stages;
 mod verify;
 mod view;
 
