@@ -11,8 +11,8 @@ use crate::progress::Progress;
 use crate::target;
 
 /// Prints the list for an image.
-pub fn run(target: &str, image: &ImageName, scope: Option<ScopeChoice>, general: General) -> Result<u8, Failure> {
-    let target = target::open(target, &[], &Progress::new(general), &Cancel::new())?;
+pub fn run(target: &str, image: &ImageName, scope: Option<ScopeChoice>, general: &General) -> Result<u8, Failure> {
+    let target = target::open(target, general, &Progress::new(general), &Cancel::new())?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, image)?;
     let scope = scope.map(Into::into);
