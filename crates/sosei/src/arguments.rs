@@ -32,7 +32,7 @@ pub struct Arguments {
 }
 
 /// What all commands take.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct General {
     /// Print one JSON document on standard output
     #[arg(long, global = true)]
@@ -43,6 +43,9 @@ pub struct General {
     /// Language; default from the locale
     #[arg(long, global = true, value_enum)]
     pub lang: Option<Language>,
+    /// A file with user, password or keys of the target, which nobody else may read
+    #[arg(long, global = true, value_name = "FILE")]
+    pub credentials: Option<PathBuf>,
 }
 
 /// How progress is shown.

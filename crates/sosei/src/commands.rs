@@ -19,7 +19,7 @@ use crate::arguments::{Command, General};
 use crate::failure::Failure;
 
 /// Does what was asked; returns the exit status.
-pub fn run(command: Command, general: General) -> Result<u8, Failure> {
+pub fn run(command: Command, general: &General) -> Result<u8, Failure> {
     match command {
         Command::Disks { disks } => disks::run(&disks, general),
         Command::Save(save) => save::run(&save, general),

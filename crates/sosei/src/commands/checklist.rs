@@ -21,10 +21,10 @@ pub fn run(
     image: &ImageName,
     scope: Option<ScopeChoice>,
     link: u64,
-    general: General,
+    general: &General,
 ) -> Result<u8, Failure> {
     let (progress, cancel) = (Progress::new(general), Cancel::new());
-    let target = target::open(target, &[], &progress, &cancel)?;
+    let target = target::open(target, general, &progress, &cancel)?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, image)?;
     let (scope, language) = (scope.map(Into::into), language());
