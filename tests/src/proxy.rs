@@ -43,6 +43,8 @@ struct Faults {
     cuts: VecDeque<u64>,
     /// Connections are cut instead of handing over these answers, counted over all connections.
     lost_answers: VecDeque<u64>,
+    /// Which bytes of clients are held back, with all that follow them on their connection.
+    held: Option<fn(&[u8]) -> bool>,
 }
 
 /// One connection through the proxy.
@@ -167,6 +169,12 @@ impl Proxy {
     /// Holds everything back, in both directions, or lets it go on. Connections can still be made.
     pub fn stall(&self, is_stalled: bool) {
         self.change(|faults| faults.is_stalled = is_stalled);
+    }
+
+    /// Holds back what a client sends from the first bytes on that look like this, connection by connection, until
+    /// it is told otherwise; what was held is then sent on.
+    pub fn hold(&self, held: Option<fn(&[u8]) -> bool>) {
+        self.change(|faults| faults.held = held);
     }
 
     /// Resets connections as soon as they are made.
@@ -326,7 +334,7 @@ impl Shared {
             queue.1.notify_all();
             drop(filled);
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            self.hold_back(link);
+            self.hold_back(link, from_client.then_some(bytes.as_slice()));
             if link.is_half_open.load(Ordering::SeqCst) {
                 continue;
             }
@@ -342,9 +350,10 @@ impl Shared {
         queue.1.notify_all();
     }
 
-    fn hold_back(&self, link: &Link) {
+    fn hold_back(&self, link: &Link, sent: Option<&[u8]>) {
+        let is_held = |faults: &Faults| faults.is_stalled || faults.held.is_some_and(|held| sent.is_some_and(held));
         let mut faults = self.faults.lock().unwrap();
-        while faults.is_stalled && !self.is_over.load(Ordering::SeqCst) && !link.is_half_open.load(Ordering::SeqCst) {
+        while is_held(&faults) && !self.is_over.load(Ordering::SeqCst) && !link.is_half_open.load(Ordering::SeqCst) {
             faults = self.changed.wait_timeout(faults, Duration::from_millis(50)).unwrap().0;
         }
     }

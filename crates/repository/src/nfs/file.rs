@@ -22,8 +22,8 @@ use crate::patience::Fault;
 const COMMIT_BYTES: usize = 16 << 20;
 /// A file that is not larger is written and made stable by one call.
 const SMALL: usize = 64 << 10;
-/// A server that restarts between WRITE and COMMIT this often in a row will not take the file.
-const ROUNDS: u32 = 100;
+/// A server that forgets everything between WRITE and COMMIT this often in a row will not take the file.
+const FORGETTING_LIMIT: u32 = 100;
 
 /// Work for the threads that write.
 pub enum Job {
@@ -57,6 +57,8 @@ struct State {
     kept: Vec<(Block, Verifier)>,
     kept_bytes: usize,
     is_committing: bool,
+    /// COMMITs in a row that found everything forgotten.
+    forgetting: u32,
     /// Why nothing more can be written.
     failure: Option<(StoreErrorKind, String)>,
 }
@@ -100,20 +102,24 @@ impl NfsFile {
         self.position = self.position.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
         let mut state = self.outgoing.state();
         while state.failure.is_none() && state.unstable_bytes() >= COMMIT_BYTES.saturating_mul(2) {
-            state = self.outgoing.wait(state);
+            // A COMMIT that found its blocks forgotten has left them here, and there may be no other under way.
+            state = match self.outgoing.commit_if_due(state) {
+                Ok(job) => {
+                    self.hand_over(job)?;
+                    self.outgoing.state()
+                }
+                Err(state) => self.outgoing.wait(state),
+            };
         }
         self.check(&state)?;
         state.under_way = state.under_way.saturating_add(1);
         state.under_way_bytes = state.under_way_bytes.saturating_add(length);
         drop(state);
         self.hand_over(Job::Write(self.outgoing.clone(), block))?;
-        let mut state = self.outgoing.state();
-        if state.kept_bytes >= COMMIT_BYTES && !state.is_committing {
-            state.is_committing = true;
-            drop(state);
-            self.hand_over(Job::Commit(self.outgoing.clone()))?;
+        match self.outgoing.commit_if_due(self.outgoing.state()) {
+            Ok(job) => self.hand_over(job),
+            Err(_) => Ok(()),
         }
-        Ok(())
     }
 
     fn hand_over(&self, job: Job) -> StoreResult<()> {
@@ -175,14 +181,11 @@ impl StoreFile for NfsFile {
             return self.outgoing.write(&self.server, &block, true).map(drop);
         }
         self.send()?;
-        for _ in 0..ROUNDS {
-            if self.wait_for_answers()? {
-                return Ok(());
-            }
+        while !self.wait_for_answers()? {
             self.outgoing.state().is_committing = true;
             self.outgoing.commit(&self.server);
         }
-        Err(self.error(StoreErrorKind::Io, "the server restarts again and again, and forgets what it was sent"))
+        Ok(())
     }
 }
 
@@ -208,6 +211,15 @@ impl Outgoing {
 
     fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The job of making stable what is kept, where that is enough and nobody does it already.
+    fn commit_if_due<'a>(self: &Arc<Self>, mut state: MutexGuard<'a, State>) -> Result<Job, MutexGuard<'a, State>> {
+        if state.kept_bytes < COMMIT_BYTES || state.is_committing {
+            return Err(state);
+        }
+        state.is_committing = true;
+        Ok(Job::Commit(self.clone()))
     }
 
     /// Writes a block to its end. Returns the state of the server that may still forget it.
@@ -255,7 +267,7 @@ impl Outgoing {
         let known = self.state().kept.len();
         let commit = || server.change("writing", &self.path, |rpc, _| rpc.commit(&self.handle));
         let committed = self.caught(server, commit);
-        let forgotten = committed.map(|verifier| {
+        let forgotten = committed.and_then(|verifier| {
             let mut state = self.state();
             // Blocks that were answered after the COMMIT was sent wait for the next one.
             let known = known.min(state.kept.len());
@@ -263,8 +275,14 @@ impl Outgoing {
             let settled = std::mem::replace(&mut state.kept, late);
             let forgotten: Vec<_> = settled.into_iter().filter(|(_, taken)| *taken != verifier).collect();
             state.kept_bytes = state.kept.iter().chain(&forgotten).map(|(block, _)| block.bytes.len()).sum();
+            state.forgetting = if forgotten.len() < known { 0 } else { state.forgetting.saturating_add(1) };
             self.changed.notify_all();
-            forgotten
+            if state.forgetting >= FORGETTING_LIMIT {
+                let text = "the server restarts again and again, and forgets what it was sent";
+                let fault = Fault::lasting(StoreErrorKind::Io, text);
+                return Err(fault.at("writing", server.location().to_owned(), &self.path));
+            }
+            Ok(forgotten)
         });
         let outcome = forgotten.and_then(|forgotten| {
             for (block, _) in forgotten {

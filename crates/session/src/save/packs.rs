@@ -8,6 +8,7 @@ use image::{
 
 use super::space::SpaceWatch;
 use crate::error::{Error, Result};
+use crate::stages::{Stage, Stages};
 
 /// A pack is finished when it has this many bytes: large enough for object storage and hard disks to be
 /// quick, small enough to be sent again.
@@ -114,9 +115,14 @@ impl<'a> PackWriter<'a> {
 }
 
 /// Makes full packs stable and gives them their names, until the channel is closed.
-pub fn finish_packs(store: &dyn Store, full: &Receiver<FullPack>, mut space: SpaceWatch<'_>) -> Result<()> {
+pub fn finish_packs(
+    store: &dyn Store,
+    full: &Receiver<FullPack>,
+    mut space: SpaceWatch<'_>,
+    stages: &Stages,
+) -> Result<()> {
     full.iter().try_for_each(|pack| {
-        finish(store, pack)?;
+        stages.time(Stage::Finish, || finish(store, pack))?;
         space.look()
     })
 }
