@@ -1,6 +1,7 @@
 #!/bin/bash
 # Builds the live medium: medium.sh PROGRAM DIRECTORY
-# Leaves vmlinuz, initrd.img, root.img, job.img, sosei.iso and packages.tsv in the directory. Needs no root, no mounts.
+# Leaves vmlinuz, initrd.img, root.img, job.img, sosei.iso, packages.tsv, font.hex, and the directory network, for a
+# server that machines boot from, in the directory. Needs no root, no mounts.
 set -euo pipefail
 . "$(dirname "$0")/settings.sh"
 [ $# = 2 ] || fail "usage: medium.sh PROGRAM DIRECTORY"
@@ -16,5 +17,7 @@ trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
 "$here/root.sh" "$program" "$out/packages.tsv" "$work"
 "$here/check.sh" "$work/root"
 "$here/pack.sh" "$work" "$out"
+cp "$work/font.hex" "$out/"
 "$here/iso.sh" "$work/loaders" "$out"
+"$here/network.sh" "$work/loaders" "$out"
 ls -l "$out"

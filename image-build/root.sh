@@ -20,6 +20,14 @@ if [ -n "$SOSEI_FIRMWARE" ]; then
   cp -rL "$SOSEI_FIRMWARE"/. "$root/usr/lib/firmware/"
 fi
 
+# The font of the screens on a framebuffer: what is written in Europe and in Japan, sorted by number. Names of file
+# systems may hold any of it.
+font=$root/usr/share/unifont/unifont_jp.hex
+[ -f "$font" ] || fail "the package unifont has no unifont_jp.hex"
+awk -F: 'length($1) == 4 && ($1 >= "0020" && $1 < "0590" || $1 >= "1E00" && $1 < "3400" || $1 >= "4E00" && $1 < "A000" ||
+  $1 >= "F900" && $1 < "FB00" || $1 >= "FF00" && $1 < "FFE8" || $1 == "FFFD")' "$font" > "$work/font.hex"
+rm -r "$root/usr/share/unifont"
+
 # Our own files, and the program.
 mkdir -p "$root"/{dev,proc,sys,run,tmp,mnt,root,etc,var/lib,usr/lib/sosei}
 cp -r --no-preserve=mode "$initramfs/root/." "$root/"
@@ -27,6 +35,7 @@ chmod 755 "$root"/usr/lib/sosei/* "$root/usr/sbin/init"
 install -m 755 "$program" "$root/usr/bin/sosei"
 strip --strip-debug "$root/usr/bin/sosei"
 cp "$manifest" "$root/usr/share/sosei-packages.tsv"
+cp "$work/font.hex" "$root/usr/share/sosei-font.hex"
 ln -sfn /proc/self/mounts "$root/etc/mtab"
 ln -sfn /run "$root/var/run"
 ln -sfn /run/resolv.conf "$root/etc/resolv.conf"
@@ -35,6 +44,13 @@ find "$root/usr/share/ca-certificates/mozilla" -name '*.crt' | sort | xargs cat 
 ldconfig -r "$root"
 # It remembers times and inodes of this build.
 rm -rf "$root/var/cache"
+
+# The shell runs its own commands before those of packages, unless they are functions.
+"$root/usr/bin/busybox" --list | grep -x '[a-z][a-z0-9]*' | grep -vxE 'busybox|sh|ash|init' | while read -r applet; do
+  for directory in usr/sbin usr/bin; do
+    if [ -f "$root/$directory/$applet" ]; then echo "$applet() { /$directory/$applet \"\$@\"; }"; fi
+  done
+done > "$root/usr/lib/sosei/tools"
 
 # Commands that no package brought come from busybox.
 "$root/usr/bin/busybox" --list | while read -r applet; do

@@ -37,6 +37,16 @@ impl Medium {
         self.directory.join("vmlinuz")
     }
 
+    /// What a server gives to machines that boot from the network.
+    pub fn network(&self) -> PathBuf {
+        self.directory.join("network")
+    }
+
+    /// The font of the screens on a framebuffer.
+    pub fn font(&self) -> PathBuf {
+        self.directory.join("font.hex")
+    }
+
     /// All that a loader puts into memory besides the kernel, as one file.
     pub fn initrd(&self) -> PathBuf {
         self.directory.join("together.img")

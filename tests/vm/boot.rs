@@ -4,7 +4,10 @@
 use std::path::Path;
 
 use tempfile::TempDir;
+use tests::medium::Medium;
 use tests::run;
+use tests::vm::operator::Words;
+use tests::vm::picture::Reader;
 use tests::vm::{Firmware, Machine, Setup, Start};
 
 /// Disks that a system would mount, assemble or activate: an ext4 file system with a journal that waits, both halves of
@@ -123,6 +126,91 @@ fn the_first_screen_takes_little_longer_than_the_kernel_alone() {
     assert!(ours < bare * 2.6, "{ours} {bare}");
 }
 
+/// From the language to what can be done; screens between them are left as they are.
+fn to_tasks(machine: &mut Machine, reader: &Reader, words: &Words) {
+    let title = |text: &str| text.lines().next().is_some_and(|line| line.contains(words.get("task.title")));
+    for _ in 0..5 {
+        let before = reader.read(machine);
+        if title(&before) {
+            return;
+        }
+        machine.press("ret");
+        machine.wait_for_picture(reader, "the next screen", |text| text != before);
+    }
+    machine.wait_for_picture(reader, "the tasks", title);
+}
+
+/// The picture is 800 x 600, as on narrow remote consoles; the network is made of a bond and a VLAN on it.
+#[test]
+fn every_console_has_its_task_and_the_first_shows_japanese() {
+    let line = "sosei.console=shell sosei.ssh video=800x600 bond=bond0:ens3,ens4 vlan=bond0.12:bond0 \
+                ip=10.0.2.15::10.0.2.2:255.255.255.0:node7:bond0:none:10.0.2.3";
+    let mut machine = Setup::new(Start::Kernel(line.into())).cards(2).run();
+    let told = machine.wait_for("console ttyS0 ready");
+    let password = told.split("root, password ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let password = password.unwrap_or_else(|| panic!("no password: {told}")).to_owned();
+    machine.wait_for("sosei# ");
+
+    // The first: what is typed there starts the screens, in both languages.
+    let reader = Reader::new(&Medium::get().font());
+    machine.wait_for_picture(&reader, "the shell", |text| text.contains("\nsosei#"));
+    machine.press("s o s e i ret");
+    let shown = machine.wait_for_picture(&reader, "the first screen", |text| text.contains("日本語 (Japanese)"));
+    assert!(shown.contains("言語 / Language") && shown.lines().count() == 600 / 16, "{shown}");
+    let (japanese, english) = (Words::of("ja"), Words::of("en"));
+    machine.press("home");
+    machine.wait_for_picture(&reader, "Japanese", |text| text.contains("> 日本語") && text.contains("言語を選んで"));
+    to_tasks(&mut machine, &reader, &japanese);
+    machine.keep_picture("ja");
+    loop {
+        let before = reader.read(&mut machine);
+        if before.contains("言語 / Language") {
+            break;
+        }
+        machine.press("left");
+        machine.wait_for_picture(&reader, "the screen before", |text| text != before);
+    }
+    machine.press("end");
+    machine.wait_for_picture(&reader, "English", |text| text.contains("> English") && text.contains("Choose the"));
+    to_tasks(&mut machine, &reader, &english);
+    machine.keep_picture("en");
+    // The second has a shell of its own, and the picture stays away from it.
+    machine.press("alt-f2");
+    machine.wait_for_picture(&reader, "another console", |text| !text.contains(english.get("task.title")));
+    machine.press("e c h o spc shift-dot spc slash t m p slash a ret");
+    machine.shell("until [ -e /tmp/a ]; do sleep 0.1; done");
+    machine.press("home");
+    machine.press("alt-f1");
+    machine.wait_for_picture(&reader, "the first console", |text| text.contains(english.get("about.language")));
+    // The third has the log.
+    machine.shell("readlink /proc/$(pidof logread | cut -d' ' -f1)/fd/1 | grep -q tty3");
+
+    machine.wait_for_network();
+    let address = machine.shell("ip -4 -o address show dev bond0; ip route; hostname; cat /run/resolv.conf");
+    for expected in ["10.0.2.15/24", "default via 10.0.2.2", "node7", "nameserver 10.0.2.3"] {
+        assert!(address.contains(expected), "{expected}: {address}");
+    }
+    let links = machine.shell("cat /proc/net/vlan/config /proc/net/bonding/bond0");
+    for expected in [
+        "bond0.12",
+        "| 12",
+        "active-backup",
+        "Slave Interface: ens3",
+        "Slave Interface: ens4",
+        "Polling Interval (ms): 100",
+    ] {
+        assert!(links.contains(expected), "{expected}: {links}");
+    }
+    // The shell runs the tools of packages, and not the small ones that it has itself.
+    assert!(machine.shell("ip -V; mount --version").contains("iproute2"));
+    // The password opens the door, and no other.
+    let log_in = |password: &str| format!("DROPBEAR_PASSWORD={password} dbclient -y root@127.0.0.1 id -un");
+    assert_eq!(machine.shell(&log_in(&password)).lines().last(), Some("root"));
+    assert_ne!(machine.try_shell(&log_in("sesame")).0, 0);
+    machine.shell("/usr/lib/sosei/ssh stop");
+    assert_ne!(machine.try_shell(&log_in(&password)).0, 0);
+}
+
 #[test]
 fn too_little_memory_is_told() {
     let mut machine = Setup::new(Start::Kernel(String::new())).memory(192).run();
@@ -136,32 +224,6 @@ fn check_boots(start: Start, firmware: Firmware) {
     machine.wait_for("Sosei: reading the medium");
     machine.wait_for("console ttyS0 ready");
     measured(&way, &machine);
-}
-
-#[test]
-fn a_bios_boots_it_as_a_cd() {
-    check_boots(Start::Cd, Firmware::Bios);
-}
-
-#[test]
-fn uefi_boots_it_as_a_usb_stick() {
-    check_boots(Start::Usb, Firmware::Uefi);
-}
-
-#[test]
-fn secure_boot_boots_it_as_a_cd() {
-    let mut machine = Setup::new(Start::Cd).firmware(Firmware::SecureBoot).memory(768).run();
-    // The entry of the menu with a shell.
-    machine.wait_for("Sosei, a shell");
-    machine.send("x");
-    machine.wait_for_shell();
-    measured("Cd, SecureBoot", &machine);
-    check_clean(&mut machine);
-    let variable = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
-    assert_eq!(machine.shell(&format!("od -An -tu1 {variable} | awk '{{ print $NF }}'")).trim(), "1");
-    assert!(
-        machine.shell("cat /sys/kernel/security/lockdown || dmesg | grep -i 'kernel is locked down'").contains("ocked")
-    );
 }
 
 /// A driver disk with a module that the medium lacks, one that is damaged, and one for another kernel.
@@ -213,4 +275,38 @@ fn uefi_boots_it_as_a_cd() {
 #[ignore = "one of the many ways of `make test-vm-all`"]
 fn secure_boot_boots_it_as_a_usb_stick() {
     check_boots(Start::Usb, Firmware::SecureBoot);
+}
+
+#[test]
+#[ignore = "one of the many ways of `make test-vm-all`"]
+fn uefi_boots_it_as_a_usb_stick() {
+    check_boots(Start::Usb, Firmware::Uefi);
+}
+
+/// The files come over the network, and nothing else does.
+fn check_boots_from_network(firmware: Firmware, by_http: bool) {
+    let mut machine = Setup::new(Start::Network { by_http }).firmware(firmware).memory(1024).run();
+    machine.wait_for("Sosei: reading the medium");
+    machine.wait_for("console ttyS0 ready");
+    measured(&format!("network, {firmware:?}, {}", if by_http { "HTTP" } else { "PXE" }), &machine);
+    let loader = if firmware == Firmware::Bios { "bios.0" } else { "shimx64.efi" };
+    assert!(machine.boot_log().contains(loader), "{}", machine.boot_log());
+}
+
+#[test]
+#[ignore = "one of the many ways of `make test-vm-all`"]
+fn a_bios_boots_it_from_the_network() {
+    check_boots_from_network(Firmware::Bios, false);
+}
+
+#[test]
+#[ignore = "one of the many ways of `make test-vm-all`"]
+fn secure_boot_boots_it_from_the_network() {
+    check_boots_from_network(Firmware::SecureBoot, false);
+}
+
+#[test]
+#[ignore = "one of the many ways of `make test-vm-all`"]
+fn uefi_boots_it_over_http() {
+    check_boots_from_network(Firmware::Uefi, true);
 }

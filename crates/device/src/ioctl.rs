@@ -1,4 +1,4 @@
-//! The ioctls of block devices that no library wraps, from the Linux kernel's `include/uapi/linux/fs.h` and
+//! The ioctls that no library wraps, from the Linux kernel's `include/uapi/linux/fs.h`, `include/uapi/linux/fb.h` and
 //! `include/scsi/sg.h`.
 #![allow(unsafe_code)]
 
@@ -7,12 +7,14 @@ use std::fs::File;
 use std::io;
 use std::ptr;
 
-use rustix::ioctl::{NoArg, Setter, Updater, ioctl, opcode};
+use rustix::ioctl::{Getter, NoArg, Setter, Updater, ioctl, opcode};
 
 const SET_READ_ONLY: rustix::ioctl::Opcode = opcode::none(0x12, 93);
 const REREAD_PARTITIONS: rustix::ioctl::Opcode = opcode::none(0x12, 95);
 const FORGET_CACHE: rustix::ioctl::Opcode = opcode::none(0x12, 97);
 const ZERO_OUT: rustix::ioctl::Opcode = opcode::none(0x12, 127);
+const PICTURE_MODE: rustix::ioctl::Opcode = 0x4600;
+const PICTURE_MEMORY: rustix::ioctl::Opcode = 0x4602;
 const SCSI_COMMAND: rustix::ioctl::Opcode = 0x2285;
 
 /// `BLKRRPART`: the kernel reads the partition table again.
@@ -37,6 +39,19 @@ pub fn forget_cache(disk: &File) -> io::Result<()> {
 pub fn zero_out(disk: &File, start: u64, length: u64) -> io::Result<()> {
     // SAFETY: BLKZEROOUT reads two u64 through the pointer, which `Setter` passes to a value that outlives the call.
     Ok(unsafe { ioctl(disk, Setter::<ZERO_OUT, [u64; 2]>::new([start, length])) }?)
+}
+
+/// `FBIOGET_VSCREENINFO`: `struct fb_var_screeninfo`, 40 numbers of 32 bits.
+pub fn picture_mode(framebuffer: &File) -> io::Result<[u32; 40]> {
+    // SAFETY: FBIOGET_VSCREENINFO writes 160 bytes through the pointer, which is to as many; any bytes are numbers.
+    Ok(unsafe { ioctl(framebuffer, Getter::<PICTURE_MODE, [u32; 40]>::new()) }?)
+}
+
+/// `FBIOGET_FSCREENINFO`: `struct fb_fix_screeninfo`, as numbers of 32 bits (80 bytes where a `long` has 64 bits).
+pub fn picture_memory(framebuffer: &File) -> io::Result<[u32; 20]> {
+    // SAFETY: FBIOGET_FSCREENINFO writes 80 bytes at most through the pointer, which is to as many; any bytes are
+    // numbers.
+    Ok(unsafe { ioctl(framebuffer, Getter::<PICTURE_MEMORY, [u32; 20]>::new()) }?)
 }
 
 /// `struct sg_io_hdr`.

@@ -2,9 +2,15 @@
 //!
 //! The medium leaves a mark for each flag that it set (`initramfs/root/usr/lib/sosei/protect`). Only those are lifted:
 //! a flag that an operator set elsewhere, or that the hardware sets, stays, and the disk is refused.
+//!
+//! The mark is locked for as long as the flag is lifted. A session that is killed loses the lock, and the medium sets the
+//! flag again as soon as the kernel has closed the disk.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
 
 use crate::error::{Error, Result};
 use crate::{ioctl, usage};
@@ -16,6 +22,7 @@ const MARKS: &str = "/run/sosei/protected";
 #[derive(Debug)]
 pub struct Writable {
     disk: File,
+    _lock: File,
 }
 
 impl Writable {
@@ -30,9 +37,10 @@ impl Writable {
         };
         let node = Path::new("/dev").join(disk.replace('!', "/"));
         let error = |source| Error::Io { path: node.clone(), operation: "making writable", source };
+        let lock = lock(Path::new(MARKS), &disk).map_err(error)?;
         let disk = File::open(&node).map_err(error)?;
         ioctl::set_read_only(&disk, false).map_err(error)?;
-        Ok(Some(Self { disk }))
+        Ok(Some(Self { disk, _lock: lock }))
     }
 
     /// Leaves the disk writable: somebody else still uses it, and protects it again.
@@ -48,6 +56,14 @@ impl Drop for Writable {
         let _ = self.disk.sync_all();
         let _ = ioctl::set_read_only(&self.disk, true);
     }
+}
+
+/// Several sessions may need the same disk at once, as a target. What protects the disk again holds the lock alone, and
+/// only for a moment.
+fn lock(marks: &Path, disk: &str) -> io::Result<File> {
+    let mark = File::open(marks.join(disk))?;
+    flock(&mark, FlockOperation::LockShared)?;
+    Ok(mark)
 }
 
 /// Whether the live medium protects the disk with this name of the kernel.
@@ -74,6 +90,21 @@ mod tests {
         assert!(!is_marked(marks.path(), "sdb"));
         assert!(!is_marked(marks.path(), ""));
         assert!(!is_marked(marks.path(), "../sda"));
+    }
+
+    #[test]
+    fn a_mark_is_locked_by_all_who_write_and_free_when_the_last_has_gone() {
+        let marks = tempfile::tempdir().unwrap();
+        std::fs::write(marks.path().join("sda"), "").unwrap();
+        let alone = File::open(marks.path().join("sda")).unwrap();
+        let try_alone = || flock(&alone, FlockOperation::NonBlockingLockExclusive);
+        let first = lock(marks.path(), "sda").unwrap();
+        let second = lock(marks.path(), "sda").unwrap();
+        assert!(try_alone().is_err());
+        drop(first);
+        assert!(try_alone().is_err());
+        drop(second);
+        try_alone().unwrap();
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -130,6 +131,19 @@ pub enum Command {
         /// Disks, each with its name in the image before it where that is not clear
         #[arg(value_name = "[SOURCE=]DISK", required = true)]
         disks: Vec<String>,
+    },
+    /// Run a command on the framebuffer, with the keyboard of this console
+    #[command(hide = true)]
+    Framebuffer {
+        /// The device
+        #[arg(long, default_value = "/dev/fb0")]
+        device: PathBuf,
+        /// A font in the format of GNU Unifont
+        #[arg(long)]
+        font: PathBuf,
+        /// What to run
+        #[arg(required = true, last = true)]
+        command: Vec<OsString>,
     },
 }
 

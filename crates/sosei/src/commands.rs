@@ -17,6 +17,7 @@ pub mod verify;
 
 use crate::arguments::{Command, General};
 use crate::failure::Failure;
+use crate::framebuffer;
 
 /// Does what was asked; returns the exit status.
 pub fn run(command: Command, general: &General) -> Result<u8, Failure> {
@@ -31,6 +32,7 @@ pub fn run(command: Command, general: &General) -> Result<u8, Failure> {
         Command::Set { command } => set::run(&command, general),
         Command::Verify { target, image, quick } => verify::run(&target, image, quick, general),
         Command::Compare { target, image, disks } => compare::run(&target, &image, &disks, general),
+        Command::Framebuffer { device, font, command } => framebuffer::run(&device, &font, &command),
     }
 }
 

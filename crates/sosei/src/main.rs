@@ -10,6 +10,7 @@ mod commands;
 mod confirm;
 mod disks;
 mod failure;
+mod framebuffer;
 mod keyboard;
 mod language;
 mod machine;
