@@ -267,11 +267,13 @@ fn stalled_save(scene: &Scene, disk: &SampleDisk, environment: &[(&str, &str)]) 
 
 /// Waits until the work has run for so many seconds.
 fn wait_for_elapsed(terminal: &Terminal, seconds: u64) {
-    let elapsed = |screen: &str| {
-        let rest = screen.split_once("elapsed ")?.1;
-        rest.split_once(" s")?.0.parse::<u64>().ok()
-    };
     terminal.wait_until("the elapsed time", |screen| elapsed(screen).is_some_and(|elapsed| elapsed >= seconds));
+}
+
+/// For how many seconds the work has run, as far as that is shown.
+fn elapsed(screen: &str) -> Option<u64> {
+    let rest = screen.split_once("elapsed ")?.1;
+    rest.split_once(" s")?.0.parse().ok()
 }
 
 #[test]
@@ -328,7 +330,10 @@ fn work_goes_on_without_a_terminal_and_is_shown_again() {
     first.wait_for(&["The screens went to another terminal."]);
     // What is typed there now stops nothing.
     first.press("\x03");
-    first.press("c");
+    // Without the end of a line, but handed over.
+    first.press("c\x04");
+    wait_for_elapsed(&second, elapsed(&second.text()).unwrap() + 2);
+    assert!(!second.text().contains("Yes, stop"), "{}", second.text());
     second.hang_up();
     let mut third = come_back(&environment);
     third.press("c");
