@@ -125,12 +125,21 @@ fn on_a_terminal_the_whole_word_is_asked_for() {
     let disk = sbd();
     let before = fs::read(&disk.path).unwrap();
     let arguments = ["restore", target, "node", disk.text(), "--scope", "all-nodes"];
-    for typed in ["y\n", "yes\n", "OVERWRITE SHARED\n", "overwrite shared\n", "\n"] {
-        let finished = on_terminal(&arguments, typed);
+    // Whatever is asked after a wrong word is answered as if it had been the right one.
+    let rest = format!("y\n{}\n", disk.text());
+    for typed in ["y", "yes", "OVERWRITE SHARED", "overwrite shared sbd.img", "OVERWRITE SHARED sbd", ""] {
+        let finished = on_terminal(&arguments, &format!("{typed}\n{rest}"));
         assert_eq!(finished.status, 4, "{typed}: {}", finished.stdout);
-        assert!(finished.stdout.contains("node-one"), "{}", finished.stdout);
+        assert!(
+            finished.stdout.contains("node-one") && finished.stdout.contains("[shared-disk]"),
+            "{}",
+            finished.stdout
+        );
         assert!(fs::read(&disk.path).unwrap() == before, "{typed}");
     }
+    let finished = on_terminal(&arguments, &format!("OVERWRITE SHARED sbd.img\n{rest}"));
+    assert_eq!(finished.status, 0, "{}", finished.stdout);
+    sosei(["compare", target, "node", disk.text()]).expect(0);
 }
 
 #[test]

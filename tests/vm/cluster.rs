@@ -223,7 +223,7 @@ fn check_reservations(machine: &mut Machine) {
     assert_eq!(status, 4, "{printed}");
     assert!(printed.contains("\"shared-contended\""), "{printed}");
     let (_, printed) = machine.try_shell("sosei disks /dev/sdb");
-    assert!(printed.contains('X') && printed.contains("Exclusive Access"), "{printed}");
+    assert!(printed.contains("(X)") && printed.contains("Exclusive Access"), "{printed}");
     machine.shell("sha256sum -c /run/lun.sum");
 }
 

@@ -15,10 +15,16 @@ const NONE: u32 = 0xFFFF_FFFF;
 /// Subkeys and values of a key that are looked at.
 const COUNT_LIMIT: u32 = 1 << 18;
 const CELL_LIMIT: u32 = 16 << 20;
+/// Bytes of all values of one key; the largest that systems have are some MiB.
+const VALUES_LIMIT: usize = 32 << 20;
+/// Bytes of all keys of one list, likewise.
+const NAMES_LIMIT: usize = 32 << 20;
 /// Lists of lists; the format has one level.
 const LIST_DEPTH: u32 = 4;
+/// A list counts its entries, of at most eight bytes, in 16 bits.
+const LIST_BYTES: u32 = 4 + 8 * 0xFFFF;
 /// A value that is larger lies in segments.
-const SEGMENT: usize = 16_344;
+const SEGMENT: u32 = 16_344;
 const IN_PLACE: u32 = 0x8000_0000;
 /// Flags: the name has a byte a character.
 const KEY_NAME_IS_ASCII: u16 = 0x20;
@@ -128,11 +134,20 @@ impl<'a> Hive<'a> {
     /// As [`Hive::key`].
     pub fn subkeys(&self, key: &Key) -> io::Result<Vec<Key>> {
         let (count, list) = key.subkeys;
-        let mut cells = Vec::new();
+        let (mut cells, mut entries) = (Vec::new(), 0);
         if count != 0 && list != NONE {
-            self.collect(list, LIST_DEPTH, &mut cells)?;
+            self.collect(list, LIST_DEPTH, &mut cells, &mut entries)?;
         }
-        cells.into_iter().map(|cell| self.read_key(cell)).collect()
+        let mut bytes = 0_usize;
+        let key = |cell: u32| {
+            let key = self.read_key(cell)?;
+            bytes = bytes.saturating_add(key.name.len());
+            if bytes > NAMES_LIMIT {
+                return Err(damaged(format!("more than {NAMES_LIMIT} bytes of names below one key")));
+            }
+            Ok(key)
+        };
+        cells.into_iter().map(key).collect()
     }
 
     /// The values of a key.
@@ -147,8 +162,18 @@ impl<'a> Hive<'a> {
         if count > COUNT_LIMIT {
             return Err(damaged(format!("{count} values of {}", key.name)));
         }
-        let cell = self.cell(list)?;
-        (0..length(count)).map(|number| self.read_value(u32_at(&cell, number.saturating_mul(4)))).collect()
+        let cell = self.cell(list, count.saturating_mul(4))?;
+        let mut bytes = 0_usize;
+        let value = |number: usize| {
+            let value = self.read_value(u32_at(&cell, number.saturating_mul(4)))?;
+            // Many values may share one large cell.
+            bytes = bytes.saturating_add(value.data.len()).saturating_add(value.name.len());
+            if bytes > VALUES_LIMIT {
+                return Err(damaged(format!("more than {VALUES_LIMIT} bytes of values of {}", key.name)));
+            }
+            Ok(value)
+        };
+        (0..length(count)).map(value).collect()
     }
 
     /// A value of the key at a path.
@@ -160,8 +185,8 @@ impl<'a> Hive<'a> {
         Ok(self.values(&key)?.into_iter().find(|value| value.name.eq_ignore_ascii_case(name)))
     }
 
-    /// The bytes of a cell without its length.
-    fn cell(&self, offset: u32) -> io::Result<Vec<u8>> {
+    /// The bytes of a cell without its length, at most `limit` of them: cells may be far larger than what is in them.
+    fn cell(&self, offset: u32, limit: u32) -> io::Result<Vec<u8>> {
         let position = u64::from(offset).saturating_add(BASE_BYTES);
         let mut size = [0; 4];
         self.file.read_at(position, &mut size)?;
@@ -169,12 +194,13 @@ impl<'a> Hive<'a> {
         let size = i32::from_le_bytes(size);
         let bytes = size.unsigned_abs().checked_sub(4).filter(|bytes| size < 0 && *bytes <= CELL_LIMIT);
         let bytes = bytes.ok_or_else(|| damaged(format!("a cell of {size} bytes at {position}")))?;
-        block::read_vec(self.file, position.saturating_add(4), length(bytes))
+        block::read_vec(self.file, position.saturating_add(4), length(bytes.min(limit)))
     }
 
     fn read_key(&self, offset: u32) -> io::Result<Key> {
-        let cell = self.cell(offset)?;
-        let name_end = 76_usize.saturating_add(usize::from(u16_at(&cell, 72)));
+        let name_length = u16_at(&self.cell(offset, 76)?, 72);
+        let name_end = 76_usize.saturating_add(usize::from(name_length));
+        let cell = self.cell(offset, u32::from(name_length).saturating_add(76))?;
         match cell.get(76..name_end).filter(|_| cell.starts_with(b"nk")) {
             Some(name) => Ok(Key {
                 name: name_text(name, u16_at(&cell, 2) & KEY_NAME_IS_ASCII != 0),
@@ -185,8 +211,15 @@ impl<'a> Hive<'a> {
         }
     }
 
-    fn collect(&self, offset: u32, depth: u32, cells: &mut Vec<u32>) -> io::Result<()> {
-        let list = self.cell(offset)?;
+    /// Gathers the keys of a list and of the lists in it. `entries` counts the lists and all that they have room for: a
+    /// list may be empty, and the same one may be named again and again.
+    fn collect(&self, offset: u32, depth: u32, cells: &mut Vec<u32>, entries: &mut u32) -> io::Result<()> {
+        let list = self.cell(offset, LIST_BYTES)?;
+        let room = u32::try_from(list.len() / 8).unwrap_or(u32::MAX);
+        *entries = entries.saturating_add(room).saturating_add(1);
+        if *entries > COUNT_LIMIT {
+            return Err(damaged(format!("more than {COUNT_LIMIT} keys below one")));
+        }
         let step = match list.first_chunk::<2>() {
             Some(b"lf" | b"lh") => 8,
             Some(b"li" | b"ri") => 4,
@@ -197,20 +230,18 @@ impl<'a> Hive<'a> {
             let found = u32_at(&list, number.saturating_mul(step).saturating_add(4));
             if list.starts_with(b"ri") {
                 let below = depth.checked_sub(1).ok_or_else(|| damaged("lists of keys without an end"))?;
-                self.collect(found, below, cells)?;
+                self.collect(found, below, cells, entries)?;
             } else {
                 cells.push(found);
-            }
-            if cells.len() > length(COUNT_LIMIT) {
-                return Err(damaged(format!("more than {COUNT_LIMIT} keys below one")));
             }
         }
         Ok(())
     }
 
     fn read_value(&self, offset: u32) -> io::Result<Value> {
-        let cell = self.cell(offset)?;
-        let name_end = 20_usize.saturating_add(usize::from(u16_at(&cell, 2)));
+        let name_length = u16_at(&self.cell(offset, 20)?, 2);
+        let name_end = 20_usize.saturating_add(usize::from(name_length));
+        let cell = self.cell(offset, u32::from(name_length).saturating_add(20))?;
         let name = cell.get(20..name_end).filter(|_| cell.starts_with(b"vk"));
         let name = name.ok_or_else(|| damaged(format!("no value at {offset}")))?;
         let size = u32_at(&cell, 4);
@@ -230,14 +261,14 @@ impl<'a> Hive<'a> {
         if size > CELL_LIMIT {
             return Err(damaged(format!("a value of {size} bytes")));
         }
-        let mut data = self.cell(offset)?;
-        if length(size) > SEGMENT && data.starts_with(b"db") {
-            let list = self.cell(u32_at(&data, 4))?;
+        let mut data = self.cell(offset, size.max(8))?;
+        if size > SEGMENT && data.starts_with(b"db") {
             let count = usize::from(u16_at(&data, 2));
+            let list = self.cell(u32_at(&data, 4), LIST_BYTES)?;
             data = Vec::new();
             for number in 0..count {
-                let segment = self.cell(u32_at(&list, number.saturating_mul(4)))?;
-                data.extend(segment.into_iter().take(SEGMENT));
+                let segment = self.cell(u32_at(&list, number.saturating_mul(4)), SEGMENT)?;
+                data.extend(segment);
                 if data.len() >= length(size) {
                     break;
                 }
@@ -384,6 +415,57 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A hive with more cells at its end; tells their offsets.
+    fn with_cells(contents: &[&dyn Fn(&[u32]) -> Vec<u8>]) -> (Vec<u8>, Vec<u32>) {
+        let mut bytes = bytes();
+        let mut offsets = Vec::new();
+        for content in contents {
+            let content = content(&offsets);
+            offsets.push(bytes.len() as u32 - BASE_BYTES as u32);
+            bytes.extend((-(content.len() as i32 + 4)).to_le_bytes());
+            bytes.extend(content);
+        }
+        (bytes, offsets)
+    }
+
+    /// Changes a number of the root key.
+    fn set_root(bytes: &mut [u8], at: usize, value: u32) {
+        let root = u32_at(bytes, 36) as usize + BASE_BYTES as usize + 4;
+        bytes[root + at..root + at + 4].copy_from_slice(&value.to_le_bytes());
+    }
+
+    #[test]
+    fn lists_of_empty_lists_have_an_end() {
+        let list = |of: u32| [&b"ri\x90\x01"[..], &of.to_le_bytes().repeat(400)].concat();
+        let lists: [&dyn Fn(&[u32]) -> Vec<u8>; 4] =
+            [&|_| b"lf\0\0".to_vec(), &|at| list(at[0]), &|at| list(at[1]), &|at| list(at[2])];
+        let (mut bytes, offsets) = with_cells(&lists);
+        set_root(&mut bytes, 28, offsets[3]);
+        let disk = MemoryDisk::from_bytes(&bytes);
+        let hive = Hive::open(&disk).unwrap();
+        assert!(hive.key("Select").unwrap_err().to_string().starts_with("more than 262144 keys"));
+    }
+
+    #[test]
+    fn many_values_in_one_large_cell_do_not_fill_the_memory() {
+        let value = |at: &[u32]| {
+            let size = (1_u32 << 20).to_le_bytes();
+            [&b"vk\0\0"[..], &size, &at[0].to_le_bytes(), &[3, 0, 0, 0, 0, 0, 0, 0]].concat()
+        };
+        let contents: [&dyn Fn(&[u32]) -> Vec<u8>; 3] =
+            [&|_| vec![7; 1 << 20], &value, &|at| at[1].to_le_bytes().repeat(40)];
+        let (mut bytes, offsets) = with_cells(&contents);
+        set_root(&mut bytes, 36, 40);
+        set_root(&mut bytes, 40, offsets[2]);
+        let disk = MemoryDisk::from_bytes(&bytes);
+        let hive = Hive::open(&disk).unwrap();
+        let failed = hive.value("", "Name").unwrap_err().to_string();
+        assert!(failed.starts_with("more than 33554432 bytes of values"), "{failed}");
+        set_root(&mut bytes, 36, 30);
+        let disk = MemoryDisk::from_bytes(&bytes);
+        assert_eq!(Hive::open(&disk).unwrap().value("", "Name").unwrap(), None);
     }
 
     #[test]

@@ -34,6 +34,8 @@ const DIRECTORIES: &[&str] = &["/etc/drbd.d", "/boot/loader/entries", "/etc/syst
 const OF_BOOT: &[&str] = &["/grub/grub.cfg", "/grub2/grub.cfg", "/grub2/grubenv"];
 const OF_BOOT_DIRECTORIES: &[&str] = &["/loader/entries", "/EFI"];
 const REFERENCES_LIMIT: usize = 2000;
+/// Names of a directory that are looked at: each costs a walk through it, and no system has more that mean something.
+const NAMES_LIMIT: usize = 200;
 const TEXT_SHOWN: usize = 300;
 
 /// What a root file system says; `None` where it is none.
@@ -65,7 +67,7 @@ pub fn boot_references(files: &dyn Files) -> Vec<Reference> {
     let mut found = Vec::new();
     OF_BOOT.iter().for_each(|path| add_file(files, path, &mut found));
     for directory in OF_BOOT_DIRECTORIES {
-        for name in files.list(directory) {
+        for name in files.list(directory).into_iter().take(NAMES_LIMIT) {
             let path = format!("{directory}/{name}");
             add_file(files, &path, &mut found);
             // \EFI\debian\grub.cfg names the file system with the rest of the boot loader.
@@ -79,9 +81,10 @@ fn references(files: &dyn Files) -> Vec<Reference> {
     let mut found = Vec::new();
     REFERRERS.iter().for_each(|path| add_file(files, path, &mut found));
     for directory in DIRECTORIES {
-        files.list(directory).iter().for_each(|name| add_file(files, &format!("{directory}/{name}"), &mut found));
+        let names = files.list(directory).into_iter().take(NAMES_LIMIT);
+        names.for_each(|name| add_file(files, &format!("{directory}/{name}"), &mut found));
     }
-    for name in files.list("/boot").iter().filter(|name| name.starts_with("initr")) {
+    for name in files.list("/boot").iter().filter(|name| name.starts_with("initr")).take(NAMES_LIMIT) {
         // Packed: what is in it is made of the files above when it is made again.
         found.push(Reference {
             file: format!("/boot/{name}"),

@@ -109,14 +109,17 @@ impl Disk<'_> {
             return Vec::new();
         }
         let evidence = |(key, value): &(String, String)| {
-            let region = self.region_of_path(value).or_else(|| self.region_of_volume(system, value).map(Some))?;
+            let by_path = self.region_of_path(value);
+            let certain = by_path.is_none();
+            let region = by_path.or_else(|| self.region_of_volume(system, value).map(Some))?;
             let source = format!("{} {}", system.place, cluster.file);
             let detail = format!("{} {}: {key} {value}", resource.kind, resource.name);
             Some(if is_shared {
                 (region, Evidence::ClusterConfiguration { source, detail })
             } else {
                 let detail = format!("{source}: {detail}");
-                (region, Evidence::MirrorHalf { software: cluster.kind.clone(), detail, certain: true })
+                // Half of a mirror is local: a name that another disk has now must not take a lock away.
+                (region, Evidence::MirrorHalf { software: cluster.kind.clone(), detail, certain })
             })
         };
         resource.parameters.iter().filter_map(evidence).collect()
@@ -242,6 +245,15 @@ mod tests {
         let mirror = told(&of(with_resource("md", &[("dppath", "/dev/sdb2"), ("cppath", "/dev/sdb1")])), &mbr());
         assert_eq!(mirror[0], (Some("p2".into()), "mirror-half", Class::Mirror));
         assert_eq!(mirror.len(), 2);
+        // A name may be that of another disk now: it does not make up for a way that others can take.
+        let fc = || Evidence::Transport { transport: "fc".into(), detail: String::new() };
+        let class = |witnesses: &Witnesses, layout: &Layout| {
+            let told = witnesses.about(&["/dev/sdb".to_owned()], layout).into_iter().map(|(_, evidence)| evidence);
+            Class::of(&told.chain([fc()]).collect::<Vec<_>>())
+        };
+        assert_eq!(class(&of(with_resource("md", &[("dppath", "/dev/sdb2")])), &mbr()), Class::Suspect);
+        let by_guid = of(with_resource("md", &[("server1/volumeguid", GUID)]));
+        assert_eq!(class(&by_guid, &layout(TableKind::Gpt, "0", Some(GUID))), Class::Mirror);
     }
 
     #[test]

@@ -113,16 +113,10 @@ pub struct PlannedRestore {
 }
 
 impl PlannedDestination {
-    /// Whether anything of a region of the destination, as it is divided now, is overwritten.
+    /// Whether anything of a region of the destination, as it is divided now, may come to harm. Where the table is
+    /// written, that is every region: it may get another place or another GUID, and none at all until the end.
     fn touches(&self, region: &layout::Region) -> bool {
-        match &self.placement {
-            Some(placement) => {
-                let left = placement.regions.iter().filter(|(name, _)| self.left.contains(name));
-                let kept: Extents<InDisk> = left.map(|(_, extent)| *extent).collect();
-                !kept.contains(region.extent)
-            }
-            None => self.regions.iter().any(|planned| planned.extent.overlaps(&region.extent)),
-        }
+        self.placement.is_some() || self.regions.iter().any(|planned| planned.extent.overlaps(&region.extent))
     }
 
     /// Whether what looks for its metadata at the end of a region would look elsewhere than it is written.

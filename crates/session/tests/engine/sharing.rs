@@ -244,18 +244,49 @@ fn one_changed_byte_is_enough() {
     }
 }
 
+/// An image of a disk that was divided otherwise, its first partition alone saved.
+fn image_of_a_part(local: &MemoryDisk) -> MemoryStore {
+    let store = MemoryStore::new();
+    let request = session::SaveRequest { regions: vec!["p1".into()], ..request("one") };
+    let plan = session::plan_save(&store, &[source("sda", local)], request, &(), &Cancel::new()).unwrap();
+    session::save(&store, &[source("sda", local)], &plan, &settings(1, 1), &(), &Cancel::new()).unwrap();
+    store
+}
+
 #[test]
 fn a_shared_partition_that_is_not_written_locks_nothing() {
-    let store = MemoryStore::new();
     let local = disk();
-    let request = session::SaveRequest { regions: vec!["p1".into()], ..request("one") };
-    let plan = session::plan_save(&store, &[source("sda", &local)], request, &(), &Cancel::new()).unwrap();
-    session::save(&store, &[source("sda", &local)], &plan, &settings(1, 1), &(), &Cancel::new()).unwrap();
-    // Of the shared disk the first partition and the table are written; sbd stays as it is.
+    let store = image_of_a_part(&local);
+    // Of the shared disk the first partition is written; the table and sbd stay as they are.
     let target = shared_disk();
-    let waits = restore_onto(&store, &target, World::default(), None, &[]);
-    assert!(waits.is_ok(), "{waits:?}");
+    let manifest = session::read_manifest(&store, &name("one")).unwrap();
+    let assignments = [assignment("sda", &target)];
+    let regions = vec![session::RegionChoice { source: "p1".into(), destination: None }];
+    let request = RestoreRequest { regions, ..read_back() };
+    let plan = session::plan_restore(&store, manifest, &assignments, request, &(), &Cancel::new()).unwrap();
+    session::restore(&store, &plan, &assignments, 1, &(), &Cancel::new()).unwrap();
     assert_eq!(block::read_vec(&target, 8 * MIB, 8).unwrap(), b"SBD_SBD_");
+    assert_eq!(block::read_vec(&target, MIB + 5000, 4).unwrap(), [0x5A; 4]);
+}
+
+#[test]
+fn the_table_over_a_shared_partition_is_locked_as_the_partition_is() {
+    let local = disk();
+    let refused = Err((Class::Shared, Lock::Scope));
+    assert_eq!(restore_onto(&image_of_a_part(&local), &shared_disk(), World::default(), None, &[]), refused);
+    // Nothing but the table: it would be another one.
+    local.write_at(462, &[0; 16]).unwrap();
+    let store = MemoryStore::new();
+    save(&store, "one", &local).unwrap();
+    let target = shared_disk();
+    let before = bytes_of(&target);
+    let manifest = session::read_manifest(&store, &name("one")).unwrap();
+    let assignments = [assignment("sda", &target)];
+    let request = RestoreRequest { layout_only: true, ..read_back() };
+    let plan = session::plan_restore(&store, manifest, &assignments, request, &(), &Cancel::new()).unwrap();
+    let interrupted = session::restore(&store, &plan, &assignments, 1, &(), &Cancel::new()).unwrap_err();
+    assert!(matches!(interrupted.error, Error::Refused(Refusal::Shared(_))), "{}", interrupted.error);
+    assert!(bytes_of(&target) == before);
 }
 
 #[test]
