@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 use tests::program::{Finished, on_terminal, sosei};
 use tests::sample::{MIB, SampleDisk};
-use tests::{LoopDevice, run};
+use tests::{LoopDevice, Mounted, run};
 
 /// A file of `size` bytes that a tool fills.
 fn made(name: &str, size: u64, make: impl Fn(&str)) -> SampleDisk {
@@ -161,4 +161,22 @@ fn of_a_shared_disk_the_layout_is_saved_and_the_area_left_out() {
     assert_eq!(sosei(["save", target, "alone", alone.text(), "--json"]).expect(4).code(), "shared-disk");
     sosei(["save", target, "alone", alone.text(), "--confirm", "sbd.img"]).expect(0);
     sosei(["compare", target, "alone", alone.text()]).expect(0);
+}
+
+#[test]
+fn images_are_not_kept_on_a_disk_that_others_may_use() {
+    let disk = made("lun.img", 32 * MIB, |path| {
+        run("mke2fs", ["-q", "-F", "-t", "ext4", path]);
+    });
+    disk.write(0, &fs::read(sbd().path).unwrap()[..512]);
+    let device = LoopDevice::attach(&disk.path, 512);
+    let mounted = Mounted::new(device.path(), "rw");
+    let source = SampleDisk::new("node.img", 8 * MIB);
+    let target = mounted.path().to_str().unwrap();
+    let refused = sosei(["save", target, "node", source.text(), "--json"]).expect(4);
+    assert_eq!(refused.code(), "shared-images");
+    let message = refused.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("S2") && message.contains("beside ext4"), "{message}");
+    let names: Vec<_> = fs::read_dir(target).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["lost+found"]);
 }

@@ -1,6 +1,7 @@
 //! The screens, used as an operator uses them: on a terminal, by keys, looking at what is shown.
 #![allow(clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
+use std::path::Path;
 use std::time::Duration;
 
 use tests::program::sosei;
@@ -9,6 +10,7 @@ use tests::sample::{Content, MIB, SampleDisk};
 use tests::smb_scene::Scene;
 use tests::terminal::Terminal;
 use tests::terminal::key::{DOWN, END, ENTER, UP};
+use unicode_width::UnicodeWidthStr;
 
 /// A disk that is quickly saved.
 fn disk() -> SampleDisk {
@@ -128,7 +130,11 @@ fn saves_and_restores(words: &Words) {
     let destination = destination.to_str().unwrap();
     // A source comes last in the list, a destination before it.
     let locale = if words.code == "ja" { "ja_JP.UTF-8" } else { "C.UTF-8" };
-    let terminal = open(&[destination, disk.text()], &[("LC_ALL", locale), ("SOSEI_APPLIANCE", "")]);
+    let recording = directory.path().join("events.jsonl");
+    let environment = [("LC_ALL", locale), ("SOSEI_APPLIANCE", ""), ("SOSEI_RECORD", recording.to_str().unwrap())];
+    let target = &format!("{target}/repository");
+    std::fs::create_dir(target).unwrap();
+    let terminal = open(&[destination, disk.text()], &environment);
     to_disks(&terminal, words, target);
     terminal.press(END);
     terminal.wait_for(&["node.img", "1b2c3d4e"]);
@@ -168,8 +174,38 @@ fn saves_and_restores(words: &Words) {
     terminal.wait_for(&[words.compare, "new.img"]);
     terminal.press(END);
     terminal.press(ENTER);
-    terminal.at(words.good, &[END, ENTER]);
+    terminal.wait_for(&[words.good]);
+    let shown = terminal.text();
+    terminal.press(END);
+    terminal.press(ENTER);
     assert_eq!(terminal.finish(), 0);
+    assert_eq!(replayed(&recording, 2), trimmed(&shown), "what was recorded leads to the same screen");
+}
+
+/// What a recording shows in the end, without its last events.
+fn replayed(recording: &Path, without: usize) -> String {
+    let mut recording = tui::Recording::read(&std::fs::read_to_string(recording).unwrap()).unwrap();
+    recording.events.truncate(recording.events.len() - without);
+    let (columns, lines) = (recording.head.columns, recording.head.lines);
+    let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(columns, lines)).unwrap();
+    let state = recording.play();
+    terminal.draw(|frame| state.draw(frame)).unwrap();
+    let buffer = terminal.backend().buffer();
+    let row = |line: u16| {
+        let (mut column, mut row) = (0, String::new());
+        while column < columns {
+            let symbol = buffer[(column, line)].symbol();
+            row.push_str(symbol);
+            column += u16::try_from(symbol.width().max(1)).unwrap();
+        }
+        row.trim_end().to_owned()
+    };
+    (0..lines).map(row).collect::<Vec<_>>().join("\n").trim_end().to_owned()
+}
+
+/// What is shown, without spaces that nobody sees.
+fn trimmed(text: &str) -> String {
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }
 
 #[test]
@@ -214,8 +250,8 @@ fn a_wrong_password_is_told_and_the_right_one_goes_on() {
 }
 
 /// A save to a share that does not answer any more.
-fn stalled_save(scene: &Scene, disk: &SampleDisk) -> Terminal {
-    let terminal = open(&[disk.text()], &[]);
+fn stalled_save(scene: &Scene, disk: &SampleDisk, environment: &[(&str, &str)]) -> Terminal {
+    let terminal = open(&[disk.text()], environment);
     to_share(&terminal, scene, PASSWORD);
     to_disks_from_name(&terminal, &ENGLISH);
     terminal.at(ENGLISH.disks, &[END, " ", ENTER]);
@@ -242,7 +278,7 @@ fn wait_for_elapsed(terminal: &Terminal, seconds: u64) {
 fn work_stops_in_order_and_goes_on_later() {
     let scene = Scene::new();
     let disk = disk();
-    let terminal = stalled_save(&scene, &disk);
+    let terminal = stalled_save(&scene, &disk, &[]);
     // What runs is drawn twice a second at most.
     wait_for_elapsed(&terminal, 2);
     let before = terminal.sent_bytes();
@@ -265,14 +301,49 @@ fn work_stops_in_order_and_goes_on_later() {
     only_image(scene.path("").to_str().unwrap());
 }
 
+/// Starts the program again where a job is at work.
+fn come_back(environment: &[(&str, &str)]) -> Terminal {
+    let terminal = Terminal::open(&[], environment, 100, 30);
+    let is_asked = |screen: &str| screen.contains("[y/N]");
+    terminal.wait_until("the job", |screen| is_asked(screen) || screen.contains("c stop"));
+    // A terminal that has gone may not have been missed yet.
+    if is_asked(&terminal.text()) {
+        terminal.press("y\n");
+    }
+    terminal.wait_for(&["c stop"]);
+    terminal
+}
+
 #[test]
-fn work_goes_on_when_the_terminal_goes() {
+fn work_goes_on_without_a_terminal_and_is_shown_again() {
     let scene = Scene::new();
     let disk = disk();
-    let mut terminal = stalled_save(&scene, &disk);
-    terminal.hang_up();
+    let runtime = tempfile::tempdir().unwrap();
+    let environment = [("SOSEI_RUNTIME", runtime.path().to_str().unwrap())];
+    let first = stalled_save(&scene, &disk, &environment);
+    // As long as it is shown elsewhere, that is asked for; the other terminal is told.
+    let mut second = Terminal::open(&[], &environment, 100, 30);
+    second.at("[y/N]", &["y\n"]);
+    second.wait_for(&["c stop"]);
+    first.wait_for(&["The screens went to another terminal."]);
+    // What is typed there now stops nothing.
+    first.press("\x03");
+    first.press("c");
+    second.hang_up();
+    let mut third = come_back(&environment);
+    third.press("c");
+    third.at("Yes, stop", &[ENTER]);
+    third.wait_for(&["c stop"]);
+    third.hang_up();
+    assert_eq!(third.finish(), 0);
     scene.server.proxy.stall(false);
-    assert_eq!(terminal.finish(), 0);
+    assert_eq!(first.finish(), 0);
+    // It ended unseen; whoever comes next is told, once.
+    let fourth = open(&[], &environment);
+    fourth.at(ENGLISH.good, &[END, ENTER]);
+    assert_eq!(fourth.finish(), 0);
+    let fifth = open(&[], &environment);
+    fifth.wait_for(&[ENGLISH.language]);
     let target = scene.path("");
     let image = only_image(target.to_str().unwrap());
     sosei(["compare", target.to_str().unwrap(), &image, disk.text()]).expect(0);

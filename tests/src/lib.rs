@@ -19,6 +19,7 @@ pub mod hive;
 pub mod medium;
 pub mod mount;
 pub mod network_faults;
+pub mod network_scene;
 pub mod nfs_scene;
 pub mod ntfs;
 pub mod object_storage;

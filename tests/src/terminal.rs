@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Terminal {
     child: Child,
     master: Option<File>,
+    /// Programs of other tests are none of its business.
+    _runtime: tempfile::TempDir,
     shown: Arc<(Mutex<Shown>, Condvar)>,
 }
 
@@ -46,6 +48,20 @@ impl Terminal {
     /// # Panics
     /// As everything here, where anything fails.
     pub fn open(arguments: &[&str], environment: &[(&str, &str)], columns: u16, lines: u16) -> Self {
+        Self::open_under(&[], arguments, environment, columns, lines)
+    }
+
+    /// The same, with the program called by a command that sets something up for it.
+    ///
+    /// # Panics
+    /// As everything here, where anything fails.
+    pub fn open_under(
+        caller: &[&str],
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        columns: u16,
+        lines: u16,
+    ) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -54,9 +70,12 @@ impl Terminal {
         set_size(&master, columns, lines);
         let program = program::path();
         // A session of its own, with this terminal.
-        let all = ["--ctty", program.to_str().unwrap()].into_iter().chain(arguments.iter().copied());
+        let all = ["--ctty"].iter().chain(caller).copied();
+        let all = all.chain([program.to_str().unwrap()]).chain(arguments.iter().copied());
         let mut command = tool::command("setsid", all);
         command.env("TERM", "xterm").env("LC_ALL", "C.UTF-8").env_remove("NO_COLOR");
+        let runtime = tempfile::tempdir().unwrap();
+        command.env("SOSEI_RUNTIME", runtime.path());
         command.envs(environment.iter().copied());
         let copy = || slave.try_clone().unwrap();
         let child = command.stdin(copy()).stdout(copy()).stderr(copy()).spawn().expect("`make tools` installs setsid");
@@ -66,7 +85,7 @@ impl Terminal {
         let shown = Arc::new((Mutex::new(Shown { parser, bytes: 0, is_closed: false }), Condvar::new()));
         let master = File::from(master);
         read_on(master.try_clone().unwrap(), shown.clone());
-        Self { child, master: Some(master), shown }
+        Self { child, master: Some(master), _runtime: runtime, shown }
     }
 
     /// Types.

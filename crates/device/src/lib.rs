@@ -19,7 +19,7 @@ pub use attached::{Attached, attached, identify};
 pub use disk::{DestinationDisk, SourceDisk};
 pub use efi::{EFI_VARIABLES, EfiVariables};
 pub use error::{Error, Result};
-pub use machine::{Adapter, Machine, NetworkCard, machine};
+pub use machine::{Adapter, Machine, NetworkCard, bios_boot_signature, machine};
 pub use paths::{is_path_of, reach};
 pub use protection::Writable;
 pub use scsi::{Initiator, Inquiry, Registered, Reservation, Reservations, inquiry, registered};

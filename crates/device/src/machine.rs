@@ -60,6 +60,15 @@ pub fn machine() -> Machine {
     }
 }
 
+/// MBR signature, as 8 digits, of what the BIOS told the kernel to be its first disk; the kernel needs its module `edd`.
+///
+/// Source: Linux `Documentation/ABI/testing/sysfs-firmware-edd` (`mbr_signature`, as `0x` and 8 digits).
+pub fn bios_boot_signature() -> Option<String> {
+    let text = read(Path::new("/sys/firmware/edd/int13_dev80/mbr_signature"))?;
+    let digits = text.strip_prefix("0x")?.to_lowercase();
+    (digits.len() == 8 && digits != "00000000").then_some(digits)
+}
+
 /// WWPNs of Fibre Channel ports, and the name of the iSCSI initiator.
 fn adapters() -> Vec<Adapter> {
     let ports = fs::read_dir("/sys/class/fc_host").into_iter().flatten().flatten();

@@ -1,13 +1,15 @@
 //! A directory as a target: a local disk, or anything the kernel has mounted.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use image::{Entry, Lock, Store, StoreError, StoreErrorKind, StoreFile, StoreResult};
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{Advice, CWD, RenameFlags, fadvise};
 use rustix::io::Errno;
 
 use crate::random_name;
@@ -17,11 +19,15 @@ const LOCKS_DIRECTORY: &str = "locks";
 const LOCK_TRIES: u32 = 100;
 /// Files kept open for reading: enough for the packs that one restore reads at a time.
 const OPEN_FILES_LIMIT: usize = 32;
+/// After this many bytes of a file the kernel is asked to begin writing them out.
+const WRITE_OUT_BYTES: u64 = 8 << 20;
 
 /// A directory that holds a repository.
 pub struct DirectoryStore {
     root: PathBuf,
     open_files: Mutex<Vec<(String, Arc<File>)>>,
+    /// Directories whose own names, up to the root, are known to be stable.
+    stable_directories: Mutex<HashSet<PathBuf>>,
 }
 
 impl DirectoryStore {
@@ -34,7 +40,8 @@ impl DirectoryStore {
         if !fs::metadata(root)?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        Ok(Self { root: root.canonicalize()?, open_files: Mutex::default() })
+        let (open_files, stable_directories) = (Mutex::default(), Mutex::default());
+        Ok(Self { root: root.canonicalize()?, open_files, stable_directories })
     }
 
     /// The directory, without symbolic links.
@@ -74,11 +81,18 @@ impl DirectoryStore {
         }
     }
 
-    /// Makes the names in the directories above `path` stable, up to the root.
-    fn sync_directories(&self, path: &str) -> io::Result<()> {
+    /// Makes the name `path` stable, and those of the directories above it that may still be new.
+    fn sync_name(&self, path: &str) -> io::Result<()> {
+        let stable = || self.stable_directories.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made_stable = Vec::new();
         for parent in Path::new(path).ancestors().skip(1) {
             File::open(self.root.join(parent))?.sync_all()?;
+            if stable().contains(parent) {
+                break;
+            }
+            made_stable.push(parent.to_owned());
         }
+        stable().extend(made_stable);
         Ok(())
     }
 
@@ -139,7 +153,7 @@ impl Store for DirectoryStore {
             OpenOptions::new().write(true).create(true).truncate(true).open(self.root.join(path))
         };
         let file = create().map_err(|error| self.error("making", path, error))?;
-        Ok(Box::new(DirectoryFile { file, path: path.to_owned(), location: self.location() }))
+        Ok(Box::new(DirectoryFile { file, waiting_bytes: 0, path: path.to_owned(), location: self.location() }))
     }
 
     fn append(&self, path: &str, length: u64) -> StoreResult<Box<dyn StoreFile>> {
@@ -150,7 +164,7 @@ impl Store for DirectoryStore {
             Ok(file)
         };
         let file = open().map_err(|error| self.error("opening", path, error))?;
-        Ok(Box::new(DirectoryFile { file, path: path.to_owned(), location: self.location() }))
+        Ok(Box::new(DirectoryFile { file, waiting_bytes: 0, path: path.to_owned(), location: self.location() }))
     }
 
     fn rename(&self, from: &str, to: &str) -> StoreResult<()> {
@@ -159,8 +173,8 @@ impl Store for DirectoryStore {
         let rename = || {
             self.make_parents(to)?;
             fs::rename(self.root.join(from), self.root.join(to))?;
-            self.sync_directories(to)?;
-            self.sync_directories(from)
+            self.sync_name(to)?;
+            self.sync_name(from)
         };
         rename().map_err(|error| self.error("renaming", to, error))
     }
@@ -174,7 +188,7 @@ impl Store for DirectoryStore {
                 let _ = fs::remove_file(&temporary);
             }
             renamed?;
-            self.sync_directories(path)
+            self.sync_name(path)
         };
         publish().map_err(|error| self.error("publishing", path, error))
     }
@@ -236,6 +250,8 @@ fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
 
 struct DirectoryFile {
     file: File,
+    /// Bytes that were written since the kernel was last asked to write them out.
+    waiting_bytes: u64,
     path: String,
     location: String,
 }
@@ -249,7 +265,15 @@ impl DirectoryFile {
 
 impl StoreFile for DirectoryFile {
     fn write(&mut self, bytes: &[u8]) -> StoreResult<()> {
-        self.file.write_all(bytes).map_err(|error| self.error("writing", error))
+        self.file.write_all(bytes).map_err(|error| self.error("writing", error))?;
+        self.waiting_bytes = self.waiting_bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        if self.waiting_bytes >= WRITE_OUT_BYTES {
+            self.waiting_bytes = 0;
+            // Begins to write out all of the file, and drops what has been: the disk works while records are made, the
+            // last sync is short, and an image does not push everything else out of the memory of a small machine.
+            let _ = fadvise(&self.file, 0, None::<NonZeroU64>, Advice::DontNeed);
+        }
+        Ok(())
     }
 
     fn sync(&mut self) -> StoreResult<()> {

@@ -11,12 +11,13 @@ use serde::Serialize;
 use crate::error::{Error, Refusal, RequestError, Result};
 use crate::index::read_index;
 use crate::load::Loader;
-use crate::pieces::{PIECE_BYTES, Part, Piece, Pieces, Place};
+use crate::pieces::{PIECE_BYTES, Part, Piece, Pieces, Place, RegionTeller};
 use crate::progress::{Cancel, Event, Observer, Phase};
 use crate::repository::open_repository;
 use crate::restore::plan::{disk_of, open_map};
 use crate::save::clear_unused;
 use crate::source::{Source, read_narrowing, slice_of};
+use crate::stages::{Stage, Stages};
 
 /// More places than this are counted, not listed.
 const LISTED_EXTENTS: usize = 1000;
@@ -91,6 +92,8 @@ pub fn compare(
         done: AtomicU64::new(0),
         observer,
         cancel,
+        stages: Stages::new(threads, threads, threads),
+        regions: RegionTeller::default(),
     };
     work.run(threads)?;
     comparison.compared_bytes = comparison.compared_bytes.saturating_add(work.done.into_inner());
@@ -136,13 +139,15 @@ struct Work<'a> {
     done: AtomicU64,
     observer: &'a dyn Observer,
     cancel: &'a Cancel,
+    stages: Stages,
+    regions: RegionTeller,
 }
 
 impl Work<'_> {
     fn run(&self, threads: usize) -> Result<()> {
         let make_worker = || {
             let buffer = AlignedBuffer::new(usize::try_from(PIECE_BYTES).unwrap_or_default());
-            Ok((Loader::new(self.store, self.index)?, buffer))
+            Ok((Loader::new(self.store, self.index)?.counted(&self.stages), buffer))
         };
         Pieces::new(self.places, Part::All)
             .for_each(threads, self.cancel, make_worker, |(loader, buffer), piece| self.compare(loader, buffer, piece))
@@ -153,6 +158,7 @@ impl Work<'_> {
         let Some(disk) = self.disks.get(place.disk) else { return Ok(()) };
         let record = disk_of(self.manifest, &disk.name)?;
         let sector_size = record.layout.sector_size;
+        self.regions.tell(piece, place, || place.map.extents().total_bytes(), self.observer);
         let ignored = self.ignored(record, place);
         let mut first = piece.range.first;
         while first < piece.range.end() {
@@ -193,15 +199,9 @@ impl Work<'_> {
         let wanted = place.map.extents().overlapping(part).filter_map(|used| place.extent.locate(&used)).collect();
         let Some(memory) = buffer.get_mut(..whole_length) else { return Ok(()) };
         memory.get_mut(length..).unwrap_or_default().fill(0);
-        let unreadable = read_narrowing(
-            disk.disk,
-            sector_size,
-            extent,
-            &wanted,
-            memory.get_mut(..length).unwrap_or_default(),
-            self.cancel,
-        )
-        .map_err(|source| match self.cancel.is_cancelled() {
+        let into = memory.get_mut(..length).unwrap_or_default();
+        let read = || read_narrowing(disk.disk, sector_size, extent, &wanted, into, self.cancel);
+        let unreadable = self.stages.time(Stage::Disk, read).map_err(|source| match self.cancel.is_cancelled() {
             true => Error::Cancelled,
             false => Error::Source { disk: disk.name.clone(), offset: extent.start(), source },
         })?;
@@ -214,10 +214,10 @@ impl Work<'_> {
             let Some(bytes) = slice_of(memory, whole, chunk) else { continue };
             let position = usize::try_from(number.saturating_sub(piece.range.first)).unwrap_or_default();
             let content = piece.contents.get(position).copied().unwrap_or(ChunkContent::Zero);
-            let is_equal = match content {
+            let is_equal = self.stages.time(Stage::Processor, || match content {
                 ChunkContent::Zero => is_zero(bytes),
                 ChunkContent::Stored(id) => ChunkId::of(bytes) == id,
-            };
+            });
             if !is_equal {
                 self.note_difference(loader, piece.place, place, (number, content), chunk, bytes)?;
             }
@@ -230,6 +230,7 @@ impl Work<'_> {
         let saved = place.map.extents().overlapping(part).fold(0, |sum, used| used.length().saturating_add(sum));
         let done = self.done.fetch_add(saved, Ordering::Relaxed).saturating_add(saved);
         self.observer.notify(Event::Progress { done });
+        self.stages.tell(self.observer);
         Ok(())
     }
 

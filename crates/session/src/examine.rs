@@ -2,7 +2,7 @@
 //!
 //! All of it is information: what can't be read is passed over, and no save or restore fails for it.
 
-use block::{ReadAt, Window};
+use block::{Disk, ReadAt, Window};
 use cluster::Scope;
 use cluster::checklist::{Detected, Language, Resync, Subject};
 use cluster::offline::{Examination, Found, System};
@@ -46,6 +46,23 @@ pub fn examine_disks(sources: &[Source<'_>], layouts: &[Layout], surveys: &[Vec<
         .collect();
     look_inside(&mut examination, &places);
     examination.finish()
+}
+
+/// The systems on disks, without a look at what their file systems use: soon done. Disks that can't be read are passed
+/// over.
+pub fn systems_on(disks: &[(String, &dyn Disk)]) -> Vec<System> {
+    let mut examination = Examination::default();
+    let read = disks.iter().filter_map(|(name, disk)| Some((name, *disk, layout::read(disk).ok()?)));
+    let windows: Vec<_> = read
+        .flat_map(|(name, disk, layout)| {
+            let regions = layout.regions.into_iter().filter(|region| region.kind != RegionKind::Gap);
+            regions.map(move |region| (format!("{name}:{}", region.name), Window::new(disk, region.extent)))
+        })
+        .collect();
+    let places = windows.iter();
+    let places = places.map(|(name, region)| Place { name: name.clone(), region, is_member: false });
+    look_inside(&mut examination, &places.collect::<Vec<_>>());
+    examination.finish().systems
 }
 
 /// Looks at an image anew: for images of earlier versions, that hold no record of it.

@@ -26,6 +26,12 @@ pub trait Surroundings: Send + Sync {
     /// Whether other machines may reach the disk, although nothing says so: it is watched for changes then.
     fn is_reachable(&self, disk: &str) -> bool;
 
+    /// What the systems on other disks of the machine, and its firmware, say about a disk that others may reach, and
+    /// about which of its regions.
+    fn told(&self, _disk: &str, _layout: &Layout) -> Vec<(Option<String>, Evidence)> {
+        Vec::new()
+    }
+
     /// Waits between two looks.
     fn wait(&self, time: Duration) {
         std::thread::sleep(time);
@@ -146,6 +152,11 @@ impl Guard {
             _ => {}
         }
         let has_way = assessment.findings.iter().any(|finding| finding.evidence.is_of_the_way());
+        if has_way || self.surroundings.is_reachable(name) {
+            for (region, evidence) in self.surroundings.told(name, &layout) {
+                assessment.add(region.as_deref(), evidence);
+            }
+        }
         if has_way && layout.table == layout::TableKind::None {
             let detail = format!("{} bytes without a partition table", layout.disk_size);
             assessment.add(None, Evidence::Unknown { detail });

@@ -3,6 +3,7 @@
 use image::{ChunkContent, ChunkId, ChunkIndex, Decoder, Location, Store};
 
 use crate::error::{Error, Result};
+use crate::stages::{Stage, Stages};
 
 /// Bytes of records that are read at once.
 const READ_LIMIT: u64 = 4 << 20;
@@ -13,6 +14,7 @@ pub struct Loader<'a> {
     index: &'a ChunkIndex,
     decoder: Decoder,
     records: Vec<u8>,
+    stages: Option<&'a Stages>,
 }
 
 /// A chunk that can't be had, and why.
@@ -30,7 +32,12 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// Where there is no memory for it.
     pub fn new(store: &'a dyn Store, index: &'a ChunkIndex) -> Result<Self> {
-        Ok(Self { store, index, decoder: Decoder::new().map_err(Error::System)?, records: Vec::new() })
+        Ok(Self { store, index, decoder: Decoder::new().map_err(Error::System)?, records: Vec::new(), stages: None })
+    }
+
+    /// The same, with its time counted.
+    pub fn counted(self, stages: &'a Stages) -> Self {
+        Self { stages: Some(stages), ..self }
     }
 
     /// Loads stored chunks one behind the other into `buffer`, each at a multiple of `stride`.
@@ -54,10 +61,12 @@ impl<'a> Loader<'a> {
                 position = position.saturating_add(1);
                 continue;
             };
-            if let Err(missing) = self.read(pack, offset, length)? {
+            let stages = self.stages;
+            if let Err(missing) = time(stages, Stage::Target, || self.read(pack, offset, length))? {
                 return Ok(Some(Missing { position, reason: missing }));
             }
-            if let Some(missing) = self.decode(contents, position, count, stride, buffer) {
+            let decoded = time(stages, Stage::Processor, || self.decode(contents, position, count, stride, buffer));
+            if let Some(missing) = decoded {
                 return Ok(Some(missing));
             }
             position = position.saturating_add(count);
@@ -141,6 +150,13 @@ impl<'a> Loader<'a> {
             }
         }
         None
+    }
+}
+
+fn time<T>(stages: Option<&Stages>, stage: Stage, work: impl FnOnce() -> T) -> T {
+    match stages {
+        Some(stages) => stages.time(stage, work),
+        None => work(),
     }
 }
 

@@ -48,7 +48,7 @@ impl<'a> Log<'a> {
 
 impl Observer for Log<'_> {
     fn notify(&self, event: Event) {
-        if !matches!(event, Event::Progress { .. }) {
+        if !matches!(event, Event::Progress { .. } | Event::Busy { .. }) {
             // A log that can't be written is no reason to lose the image; its last line is checked.
             let _ = serde_json::to_value(&event).map(|line| self.write(line));
         }

@@ -1,6 +1,7 @@
 //! The order of work of everything that goes through an image: pieces of neighbouring chunks, in
 //! disk order, handed out to any number of threads.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -8,7 +9,7 @@ use block::{DiskExtent, RegionExtent};
 use image::{CHUNK_SIZE, ChunkContent, ChunkRange, MapReader};
 
 use crate::error::{Error, Result};
-use crate::progress::Cancel;
+use crate::progress::{Cancel, Event, Observer};
 
 /// Stored chunks of one piece: 4 MiB are written at once.
 pub const PIECE_CHUNKS: u64 = 16;
@@ -111,6 +112,25 @@ impl<'a> Pieces<'a> {
     /// The next piece; `None` at the end.
     fn next(&self) -> Option<Result<Piece>> {
         self.iterator.lock().unwrap_or_else(PoisonError::into_inner).next()
+    }
+}
+
+/// Tells to which region the work has come. Threads are nearly in disk order: only the first that comes there tells.
+#[derive(Default)]
+pub struct RegionTeller {
+    /// How many places have been told.
+    told: AtomicUsize,
+}
+
+impl RegionTeller {
+    /// A thread begins with a piece. `bytes` counts what of the region belongs to the phase.
+    pub fn tell(&self, piece: &Piece, place: &Place<'_>, bytes: impl FnOnce() -> u64, observer: &dyn Observer) {
+        let number = piece.place.saturating_add(1);
+        if self.told.fetch_max(number, Ordering::Relaxed) < number
+            && let Some((disk, region)) = place.name.split_once(':')
+        {
+            observer.notify(Event::Region { disk: disk.to_owned(), region: region.to_owned(), bytes: bytes() });
+        }
     }
 }
 

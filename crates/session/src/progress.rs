@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use block::DiskExtent;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What happens in a session. Numbers are bytes, where the phase does not say otherwise.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// A part of the work begins; `Progress` counts up to `total`.
@@ -23,11 +23,23 @@ pub enum Event {
         disk: String,
         /// Region, by its name on the disk.
         region: String,
+        /// Bytes of the phase that belong to it; 0 where `Progress` does not count them one by one.
+        bytes: u64,
     },
     /// Bytes of the present phase that are done.
     Progress {
         /// From 0 to the total of the phase.
         done: u64,
+    },
+    /// Where the time goes: milliseconds that each thread of a stage has worked, and not waited, since the work began.
+    /// The stage whose number grows fastest is the slowest. Told now and then.
+    Busy {
+        /// Reading or writing disks.
+        disk: u64,
+        /// Digests, compression, decompression.
+        processor: u64,
+        /// Reading or writing the target, with the network before it.
+        target: u64,
     },
     /// An interrupted save left chunks that this session goes on with.
     Resumed {
@@ -56,7 +68,7 @@ pub enum Event {
 }
 
 /// The parts of the work that take time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Looking at tables and file systems.

@@ -13,6 +13,7 @@ use crate::index::read_index;
 use crate::progress::{Cancel, Event, Observer, Phase};
 use crate::repository::{Listed, list_images, open_repository};
 use crate::restore::plan::open_map;
+use crate::stages::{Stage, Stages};
 
 /// How much is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,6 +181,7 @@ fn check_packs(
         failure: Mutex::new(None),
         observer,
         cancel,
+        stages: Stages::new(1, threads, threads),
     };
     thread::scope(|scope| {
         for _ in 0..threads.max(1) {
@@ -208,6 +210,7 @@ struct PackWork<'a> {
     failure: Mutex<Option<Error>>,
     observer: &'a dyn Observer,
     cancel: &'a Cancel,
+    stages: Stages,
 }
 
 impl PackWork<'_> {
@@ -230,6 +233,7 @@ impl PackWork<'_> {
             self.check_pack(number, pack, &mut decoder, &mut chunk, &mut records)?;
             let done = self.done.fetch_add(pack.size, Ordering::Relaxed).saturating_add(pack.size);
             self.observer.notify(Event::Progress { done });
+            self.stages.tell(self.observer);
         }
         Ok(())
     }
@@ -252,10 +256,11 @@ impl PackWork<'_> {
             }
             let length = entry.end().saturating_sub(entry.offset);
             records.resize(usize::try_from(length).unwrap_or_default(), 0);
-            let problem = match self.store.read_at(&path, entry.offset, records) {
+            let stages = &self.stages;
+            let problem = match stages.time(Stage::Target, || self.store.read_at(&path, entry.offset, records)) {
                 Err(error) if error.kind == image::StoreErrorKind::Truncated => Some("the file ends early".to_owned()),
                 Err(error) => return Err(error.into()),
-                Ok(()) => match decoder.decode(records, chunk) {
+                Ok(()) => match stages.time(Stage::Processor, || decoder.decode(records, chunk)) {
                     Err(error) => {
                         let position = entry.offset.saturating_add(error.at);
                         Some(format!("at byte {position}: expected {}, found {}", error.expected, error.actual))

@@ -1,6 +1,6 @@
 //! One module for each command.
 
-mod checklist;
+pub mod checklist;
 pub mod compare;
 mod console;
 pub mod describe;

@@ -48,6 +48,7 @@ impl Progress {
 
     fn print_json(&self, event: &Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Where the time goes is told seldom enough already.
         if matches!(event, Event::Progress { .. }) {
             let now = Instant::now();
             if state.last_json.is_some_and(|last| now.duration_since(last) < JSON_INTERVAL) {
@@ -74,7 +75,7 @@ impl Progress {
                 bar.enable_steady_tick(TICK);
                 state.bar = Some(bar);
             }
-            Event::Region { disk, region } => {
+            Event::Region { disk, region, .. } => {
                 if let Some(bar) = &state.bar {
                     bar.set_message(format!("{} {disk}:{region}", state.phase));
                 }
@@ -84,6 +85,7 @@ impl Progress {
                     bar.set_position(done);
                 }
             }
+            Event::Busy { .. } => {}
             Event::Space { available, most: Some(most) } => {
                 state.print(&t!("progress.space", available = bytes(available), most = bytes(most)));
             }

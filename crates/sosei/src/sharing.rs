@@ -1,33 +1,62 @@
 //! What this machine says about disks that others may use too, for the guard of sessions.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use cluster::sharing::{Assessment, Class, Evidence, Finding, Holder, Lock, Purpose, ReservationKind};
-use device::{Attached, Registered, Reservations, SourceDisk};
+use block::Disk;
+use cluster::sharing::{Assessment, Class, Evidence, Finding, Holder, Lock, Purpose, ReservationKind, Witnesses};
+use device::{Attached, EFI_VARIABLES, EfiVariables, Registered, Reservations, SourceDisk};
+use layout::Layout;
 use rust_i18n::t;
 use serde_json::{Value, json};
 use session::{ClosedGate, Guard, Surroundings};
 
 use crate::failure::Failure;
+use crate::machine;
 use crate::operator::Operator;
+use crate::target::Target;
 
 /// The machine that the program runs on.
 struct ThisMachine {
     attached: Vec<Attached>,
+    /// Found out when they are asked first: that reads all disks.
+    witnesses: OnceLock<Witnesses>,
 }
 
 /// The guard of a session on this machine, with the identifiers that were given for it.
 pub fn guard(attached: &[Attached], confirmed: &[String]) -> Guard {
-    Guard::new(Arc::new(ThisMachine { attached: attached.to_vec() }), confirmed.to_vec())
+    Guard::new(Arc::new(ThisMachine::with(attached)), confirmed.to_vec())
 }
 
 /// What the machine says of a disk, without a look at its bytes.
 pub fn of_machine(disk: &Attached, attached: &[Attached]) -> Assessment {
-    ThisMachine { attached: attached.to_vec() }.assess(&disk.path.display().to_string())
+    ThisMachine::with(attached).assess(&disk.path.display().to_string())
 }
 
 impl ThisMachine {
+    fn with(attached: &[Attached]) -> Self {
+        Self { attached: attached.to_vec(), witnesses: OnceLock::new() }
+    }
+
+    fn witnesses(&self) -> &Witnesses {
+        self.witnesses.get_or_init(|| {
+            // A disk that does not let itself be read says nothing.
+            let open = |disk: &Attached| Some((disk.path.display().to_string(), SourceDisk::look(&disk.path).ok()?));
+            let disks: Vec<_> = self.attached.iter().filter_map(open).collect();
+            let by_name = disks.iter().map(|(name, disk)| {
+                let disk: &dyn Disk = disk;
+                (name.clone(), disk)
+            });
+            let disks: Vec<_> = by_name.collect();
+            let variables = EfiVariables::open(Path::new(EFI_VARIABLES));
+            Witnesses {
+                systems: session::systems_on(&disks),
+                boot_entries: variables.and_then(|variables| machine::boot_entries(&variables).ok()),
+                bios_signature: device::bios_boot_signature(),
+            }
+        })
+    }
+
     fn disk(&self, path: &Path) -> Attached {
         let known = self.attached.iter().find(|disk| device::is_path_of(disk, path));
         known.cloned().unwrap_or_else(|| device::identify(path))
@@ -53,6 +82,13 @@ impl Surroundings for ThisMachine {
             }
         }
         assessment
+    }
+
+    fn told(&self, disk: &str, layout: &Layout) -> Vec<(Option<String>, Evidence)> {
+        let attached = self.disk(Path::new(disk));
+        let paths = std::iter::once(&attached.path).chain(&attached.other_paths);
+        let paths: Vec<_> = paths.map(|path| path.display().to_string()).collect();
+        self.witnesses().about(&paths, layout)
     }
 
     fn is_reachable(&self, disk: &str) -> bool {
@@ -114,6 +150,20 @@ pub fn refuse_hopeless(guard: &Guard, paths: &[PathBuf]) -> Result<(), Failure> 
         let mut all = guard.clone();
         all.confirmed.clone_from(&assessment.ids);
         if let Some(gate) = all.gate(&assessment, Purpose::Restore, Some(session::Scope::AllNodes)) {
+            return Err(refusal(&gate));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses to keep images on a disk that others may use: what lies there is theirs too.
+pub fn refuse_shared_repository(guard: &Guard, target: &Target) -> Result<(), Failure> {
+    let under = target.directory.iter().flat_map(|directory| device::disks_under(directory));
+    for path in under {
+        // What can't be read as a disk is none.
+        let Ok(disk) = SourceDisk::look(&path) else { continue };
+        let assessment = guard.assessment(&path.display().to_string(), &disk)?;
+        if let Some(gate) = guard.gate(&assessment, Purpose::Repository, None) {
             return Err(refusal(&gate));
         }
     }

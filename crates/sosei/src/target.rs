@@ -71,6 +71,11 @@ pub fn open<R: Reporter + 'static>(
     open_with(text, &[], &Credentials::of_a_call(general), reporter, cancel)
 }
 
+/// The attached file systems that may be targets by their label or UUID, and what each is.
+pub fn volumes() -> Vec<(String, String)> {
+    usb::volumes()
+}
+
 fn open_with(
     text: &str,
     disks: &[PathBuf],

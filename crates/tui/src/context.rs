@@ -1,13 +1,15 @@
 //! What all screens know: the language, how things look, and what the operator has said so far.
 
-use crate::data::{Disk, Place, Plan, Repository};
+use serde::{Deserialize, Serialize};
+
+use crate::data::{Disk, Gate, Network, Place, Plan, Repository};
 use crate::event::{Action, Restore};
 use crate::look::Look;
 use crate::progress::Progress;
 use crate::text::Language;
 
 /// What the program says about itself and the machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// Version of the program.
     pub version: String,
@@ -19,6 +21,10 @@ pub struct Settings {
     pub can_draw_kanji: bool,
     /// Whether the program may switch the machine off.
     pub is_appliance: bool,
+    /// Layouts for the keyboard of the console; none where that is not the program's to choose.
+    pub keyboards: Vec<String>,
+    /// Whether the program may set up the network.
+    pub has_network: bool,
 }
 
 /// What is to be done.
@@ -41,6 +47,8 @@ pub enum Task {
     Images,
     /// Report signatures and GUIDs.
     Signatures,
+    /// Tell what is to be done around a restore.
+    Checklist,
 }
 
 impl Task {
@@ -55,6 +63,7 @@ impl Task {
             Self::Compare => "compare",
             Self::Images => "images",
             Self::Signatures => "signatures",
+            Self::Checklist => "checklist",
         }
     }
 
@@ -80,6 +89,8 @@ pub struct Context {
     pub repository: Repository,
     /// What is attached.
     pub disks: Vec<Disk>,
+    /// How this machine is connected.
+    pub network: Network,
     /// Name of the image.
     pub image: String,
     /// A note to keep with it.
@@ -90,6 +101,10 @@ pub struct Context {
     pub picked: Option<(usize, Option<String>)>,
     /// What was planned.
     pub plan: Plan,
+    /// A disk that may be somebody else's, until that was answered.
+    pub gate: Option<Gate>,
+    /// Whether something was answered that can't be taken back.
+    pub has_answered: bool,
     /// The names that must be typed, once it may begin.
     pub asked: Option<Vec<String>>,
     /// What runs, and how far it is.
@@ -107,6 +122,7 @@ impl Context {
     /// A restore or a comparison of the chosen image.
     pub fn restore(&self, disks: Vec<(String, String)>, regions: Vec<String>, verify_first: bool) -> Restore {
         let (place, image) = (self.place.clone(), self.image.clone());
-        Restore { place, image, disks, regions, confirmed: Vec::new(), verify_first }
+        let confirmed = Vec::new();
+        Restore { place, image, disks, regions, confirmed, verify_first, grow: None, has_new_identity: false }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// How much a line matters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Weight {
     /// It informs.
     #[default]
@@ -17,7 +19,7 @@ pub enum Weight {
 }
 
 /// A line about a disk, a plan or an outcome: a finding with its evidence, a step of a checklist.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// A short code that is the same in every language; empty where there is none.
     pub code: String,
@@ -35,7 +37,7 @@ impl Note {
 }
 
 /// What sort of region it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RegionKind {
     /// A partition.
     Partition,
@@ -46,7 +48,7 @@ pub enum RegionKind {
 }
 
 /// A region of a disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Region {
     /// Its name on the disk, as `p1`.
     pub name: String,
@@ -67,7 +69,7 @@ pub struct Region {
 }
 
 /// A disk, attached or in an image.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
     /// The device or file; in an image, what it was.
     pub path: String,
@@ -98,7 +100,7 @@ pub struct Disk {
 }
 
 /// Whether an image can be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ImageState {
     /// It exists.
     Whole,
@@ -109,7 +111,7 @@ pub enum ImageState {
 }
 
 /// An image of a repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// Its name.
     pub name: String,
@@ -139,7 +141,7 @@ impl Image {
 }
 
 /// A target that was opened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Repository {
     /// Where it is.
     pub location: String,
@@ -150,7 +152,7 @@ pub struct Repository {
 }
 
 /// What happens to one disk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedDisk {
     /// The disk that is read, or the disk of the image.
     pub source: Disk,
@@ -161,7 +163,7 @@ pub struct PlannedDisk {
 }
 
 /// What will be done.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// Name of the image.
     pub image: String,
@@ -176,7 +178,7 @@ pub struct Plan {
 }
 
 /// Something that was not done.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// A short code that is the same in every language.
     pub code: String,
@@ -190,8 +192,28 @@ pub struct Failure {
     pub confirm: Option<String>,
 }
 
+/// A disk that somebody else may use, and what must be typed to go on all the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// What was seen, in short.
+    pub text: String,
+    /// The evidence.
+    pub findings: Vec<Note>,
+    /// What must be typed.
+    pub words: String,
+}
+
+/// A file system that may be a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// Its label, or its UUID where it has none.
+    pub label: String,
+    /// What it is, and where.
+    pub about: String,
+}
+
 /// Something that was done.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// How it ended.
     pub weight: Weight,
@@ -218,4 +240,69 @@ pub struct Place {
     pub password: Option<Hidden>,
     /// Keys of object storage, where they were typed: their id, and the secret.
     pub keys: Option<(String, Hidden)>,
+}
+
+/// A network link of this machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Its name, as `eth0`.
+    pub name: String,
+    /// Whether something is at the other end of its cable.
+    pub has_carrier: bool,
+    /// Its hardware address.
+    pub mac: String,
+    /// Its addresses with their prefix lengths.
+    pub addresses: Vec<String>,
+    /// What it is: card, bond, VLAN.
+    pub about: String,
+}
+
+/// How this machine is connected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// Its links.
+    pub links: Vec<Link>,
+    /// Where everything goes that is not near.
+    pub gateway: Option<String>,
+    /// Name servers.
+    pub servers: Vec<String>,
+}
+
+/// Where an address comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Method {
+    /// A server gives it.
+    #[default]
+    Dhcp,
+    /// The operator gives it.
+    Fixed,
+}
+
+/// How the links of a bond share the work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Bond {
+    /// One carries all, another takes over.
+    #[default]
+    ActiveBackup,
+    /// IEEE 802.3ad: the switch knows of it.
+    Lacp,
+}
+
+/// How a link is to be set up. Texts are as they were typed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setup {
+    /// One link, or those of a bond.
+    pub links: Vec<String>,
+    /// How a bond works.
+    pub bond: Bond,
+    /// Where the address comes from.
+    pub method: Method,
+    /// Address and prefix length.
+    pub address: String,
+    /// The gateway; may be empty.
+    pub gateway: String,
+    /// Name servers; may be empty.
+    pub servers: String,
+    /// Number of a VLAN; empty for none.
+    pub vlan: String,
 }

@@ -1,10 +1,12 @@
 //! What comes in, and what goes out.
 
-use crate::data::{Disk, Failure, Outcome, Place, Plan, Repository};
+use serde::{Deserialize, Serialize};
+
+use crate::data::{Disk, Failure, Gate, Network, Note, Outcome, Place, Plan, Repository, Setup, Volume};
 use crate::text::Language;
 
 /// A key, whatever bytes a terminal sends for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Key {
     /// A character, Space too.
     Character(char),
@@ -43,7 +45,7 @@ pub enum Key {
 }
 
 /// What happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// A key was pressed.
     Key(Key),
@@ -69,6 +71,16 @@ pub enum Event {
         /// Names of the disks that will be overwritten.
         names: Vec<String>,
     },
+    /// How this machine is connected.
+    Network(Network),
+    /// Whether a server answers.
+    Probed(Vec<Note>),
+    /// A disk may be somebody else's: words must be typed.
+    Gate(Gate),
+    /// The file systems that may be targets.
+    Volumes(Vec<Volume>),
+    /// The disks say what this machine is called: a name for a new image.
+    Named(String),
     /// Something was done.
     Done(Outcome),
     /// Something was not done.
@@ -107,6 +119,10 @@ pub struct Restore {
     pub confirmed: Vec<String>,
     /// Read every chunk before a disk is cleared.
     pub verify_first: bool,
+    /// The partition that takes what a larger disk has more: `last`, or its name.
+    pub grow: Option<String>,
+    /// Signatures and GUIDs of its own, for a copy that lives beside its original.
+    pub has_new_identity: bool,
 }
 
 /// Which nodes come back from images.
@@ -123,6 +139,14 @@ pub enum Scope {
 pub enum Action {
     /// Everything in this language from now on.
     UseLanguage(Language),
+    /// This layout for the keyboard of the console.
+    UseKeyboard(String),
+    /// Tell how this machine is connected.
+    ListLinks,
+    /// Set a link up.
+    SetUp(Setup),
+    /// Tell whether a server answers.
+    Probe(String),
     /// Open a target and tell what it holds.
     Open(Place),
     /// Tell what disks are attached.
@@ -142,8 +166,19 @@ pub enum Action {
     Compare(Restore),
     /// Report signatures and GUIDs.
     Signatures,
+    /// Tell what is to be done around a restore of an image.
+    Checklist {
+        /// Where the repository is.
+        place: Place,
+        /// The image.
+        image: String,
+    },
     /// Answer whether another node has newer data.
     Scope(Scope),
+    /// What was typed for a disk that may be somebody else's.
+    Words(String),
+    /// Tell which file systems may be targets.
+    ListVolumes,
     /// Begin what was planned.
     Go,
     /// Stop what runs, in order.

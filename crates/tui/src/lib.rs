@@ -14,17 +14,19 @@ mod map;
 mod menu;
 mod page;
 mod progress;
+mod record;
 mod screens;
 mod state;
 mod text;
 
 pub use context::Settings;
 pub use data::{
-    Disk, Failure, Hidden, Image, ImageState, Note, Outcome, Place, Plan, PlannedDisk, Region, RegionKind, Repository,
-    Weight,
+    Bond, Disk, Failure, Gate, Hidden, Image, ImageState, Link, Method, Network, Note, Outcome, Place, Plan,
+    PlannedDisk, Region, RegionKind, Repository, Setup, Volume, Weight,
 };
 pub use event::{Action, Event, Key, Restore, Save, Scope};
 pub use look::{Drawing, Look};
+pub use record::{Head, Recording};
 pub use state::State;
 pub use text::{Language, bytes};
 

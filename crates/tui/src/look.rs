@@ -1,9 +1,10 @@
 //! How things look: colours or none, Unicode or plain ASCII.
 
 use ratatui::style::{Color, Modifier, Style};
+use serde::{Deserialize, Serialize};
 
 /// Which characters are drawn with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Drawing {
     /// Blocks and lines.
     Unicode,
@@ -12,7 +13,7 @@ pub enum Drawing {
 }
 
 /// How things look on this terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Look {
     /// The sixteen colours of every terminal, or none.
     pub has_colours: bool,

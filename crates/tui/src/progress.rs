@@ -33,11 +33,26 @@ pub struct Progress {
     pub rates: VecDeque<u64>,
     /// Sectors that could not be read, in bytes.
     pub unreadable: u64,
+    /// How often the target did not answer.
+    pub losses: u64,
+    /// Bytes of the present region; 0 where nobody knows.
+    region_total: u64,
+    /// Bytes that were done when the present region began.
+    region_began: u64,
+    /// Busy times as they were told last, and those of the last samples.
+    busy: Busy,
+    busy_samples: VecDeque<(u64, Busy)>,
     now: u64,
     began: Option<u64>,
     phase_began: u64,
     samples: VecDeque<(u64, u64)>,
 }
+
+/// Milliseconds that the stages have worked.
+type Busy = [u64; 3];
+
+/// The stages of the work, in the order of [`Event::Busy`].
+pub const STAGES: [&str; 3] = ["disk", "processor", "target"];
 
 impl Progress {
     /// Time goes on.
@@ -51,8 +66,10 @@ impl Progress {
             return;
         }
         self.samples.push_back((now, self.done));
+        self.busy_samples.push_back((now, self.busy));
         if self.samples.len() > SAMPLES_LIMIT {
             self.samples.pop_front();
+            self.busy_samples.pop_front();
         }
         if let Some(rate) = self.rate() {
             self.rates.push_back(rate);
@@ -71,9 +88,15 @@ impl Progress {
                 self.done = 0;
                 self.region = None;
                 self.samples.clear();
+                self.busy_samples.clear();
                 self.rates.clear();
             }
-            Event::Region { disk, region } => self.region = Some(format!("{disk}:{region}")),
+            Event::Region { disk, region, bytes } => {
+                self.region = Some(format!("{disk}:{region}"));
+                self.region_total = *bytes;
+                self.region_began = self.done;
+            }
+            Event::Busy { disk, processor, target } => self.busy = [*disk, *processor, *target],
             Event::Progress { done } => self.done = self.done.max(*done),
             Event::Resumed { stored } => {
                 self.note(Weight::Good, say!(language, "progress.resumed", bytes = bytes(*stored)));
@@ -113,6 +136,23 @@ impl Progress {
     pub fn percent(&self) -> u64 {
         let percent = u128::from(self.done).saturating_mul(100).checked_div(u128::from(self.total));
         percent.and_then(|percent| u64::try_from(percent).ok()).unwrap_or_default().min(100)
+    }
+
+    /// Bytes of the present region that are done, and all of them; `None` where they are not counted.
+    pub fn of_region(&self) -> Option<(u64, u64)> {
+        let done = self.done.saturating_sub(self.region_began).min(self.region_total);
+        (self.region_total > 0).then_some((done, self.region_total))
+    }
+
+    /// Hundredths of the last seconds that each stage has worked; `None` where nothing was measured.
+    pub fn busy(&self) -> Option<[u64; 3]> {
+        let ((began, first), (ended, last)) = (self.busy_samples.front()?, self.busy_samples.back()?);
+        let time = ended.saturating_sub(*began);
+        let mut shares = [0; 3];
+        for (share, (first, last)) in shares.iter_mut().zip(first.iter().zip(last)) {
+            *share = last.saturating_sub(*first).saturating_mul(100).checked_div(time)?.min(100);
+        }
+        (shares.iter().any(|share| *share > 0)).then_some(shares)
     }
 
     /// Bytes a second in the last seconds.
@@ -162,6 +202,39 @@ mod tests {
         assert_eq!(progress.rate(), Some(1000));
         assert_eq!(progress.average(), Some(1000));
         assert_eq!((progress.elapsed(), progress.left(), progress.percent()), (20, Some(80), 20));
+    }
+
+    #[test]
+    fn the_slowest_stage_is_the_one_that_worked_all_the_time() {
+        let mut progress = Progress::default();
+        progress.session(&Event::Began { phase: Phase::Save, total: 100 }, Language::English);
+        assert_eq!(progress.busy(), None);
+        for second in 0..30 {
+            // The disk was busy at first, and has waited for the target since.
+            let disk = 1000 * second.min(15);
+            let target = 950 * second.saturating_sub(15);
+            progress.session(&Event::Busy { disk, processor: 100 * second, target }, Language::English);
+            progress.tick(second * 1000);
+            if second == 10 {
+                assert_eq!(progress.busy(), Some([100, 10, 0]));
+            }
+        }
+        assert_eq!(progress.busy(), Some([0, 10, 95]));
+    }
+
+    #[test]
+    fn a_region_counts_from_where_it_began() {
+        let mut progress = Progress::default();
+        progress.session(&Event::Began { phase: Phase::Save, total: 100 }, Language::English);
+        let region = |name: &str, bytes| Event::Region { disk: "sda".into(), region: name.into(), bytes };
+        progress.session(&region("p1", 30), Language::English);
+        progress.session(&Event::Progress { done: 30 }, Language::English);
+        assert_eq!(progress.of_region(), Some((30, 30)));
+        progress.session(&region("p2", 70), Language::English);
+        progress.session(&Event::Progress { done: 50 }, Language::English);
+        assert_eq!(progress.of_region(), Some((20, 70)));
+        progress.session(&region("p3", 0), Language::English);
+        assert_eq!(progress.of_region(), None);
     }
 
     #[test]

@@ -5,8 +5,10 @@ pub mod busy;
 pub mod confirm;
 pub mod disks;
 pub mod images;
+pub mod keyboard;
 pub mod language;
 pub mod name;
+pub mod network;
 pub mod outcome;
 pub mod place;
 pub mod plan;
@@ -24,6 +26,8 @@ pub enum Step {
     Stay,
     /// The screen before.
     Back,
+    /// The first screen.
+    First,
     /// What to do.
     Home,
     /// Away from a job that is planned or waited for.
@@ -57,12 +61,20 @@ impl Step {
 pub enum Screen {
     /// Language.
     Language(language::Languages),
+    /// Keyboard of the console.
+    Keyboard(keyboard::Keyboards),
     /// What to do.
     Task(task::Tasks),
     /// Which kind of target.
     Kind(place::Kinds),
     /// Where it is.
     Place(place::Form),
+    /// Network links.
+    Links(network::Links),
+    /// How one of them is set up.
+    Setup(network::Form),
+    /// Whether a server answers.
+    Probe(network::Probe),
     /// Name of the image.
     Name(name::Name),
     /// One of the images.
@@ -85,6 +97,8 @@ pub enum Screen {
     Scope(confirm::ScopeQuestion),
     /// Whether it is to be done.
     Confirm(confirm::Confirm),
+    /// What must be typed where a disk may be somebody else's.
+    Gate(confirm::GateQuestion),
     /// What must be typed.
     Typed(confirm::Typed),
     /// How far it is.
@@ -104,9 +118,13 @@ macro_rules! each {
     ($screen:expr, $view:ident => $call:expr) => {
         match $screen {
             Screen::Language($view) => $call,
+            Screen::Keyboard($view) => $call,
             Screen::Task($view) => $call,
             Screen::Kind($view) => $call,
             Screen::Place($view) => $call,
+            Screen::Links($view) => $call,
+            Screen::Setup($view) => $call,
+            Screen::Probe($view) => $call,
             Screen::Name($view) => $call,
             Screen::Images($view) => $call,
             Screen::Detail($view) => $call,
@@ -118,6 +136,7 @@ macro_rules! each {
             Screen::Plan($view) => $call,
             Screen::Scope($view) => $call,
             Screen::Confirm($view) => $call,
+            Screen::Gate($view) => $call,
             Screen::Typed($view) => $call,
             Screen::Running($view) => $call,
             Screen::Outcome($view) => $call,
@@ -140,6 +159,10 @@ pub trait View {
     fn draw(&self, context: &Context, page: &mut Page<'_>);
     /// Whether letters are text now.
     fn is_typing(&self) -> bool {
+        false
+    }
+    /// Whether letters are a secret now.
+    fn is_secret(&self) -> bool {
         false
     }
 }
@@ -170,6 +193,11 @@ impl Screen {
         each!(self, view => view.is_typing())
     }
 
+    /// Whether letters are a secret now.
+    pub fn is_secret(&self) -> bool {
+        each!(self, view => view.is_secret())
+    }
+
     /// Whether it goes away with the job that it belongs to.
     pub fn is_of_job(&self) -> bool {
         matches!(
@@ -178,6 +206,7 @@ impl Screen {
                 | Self::Plan(_)
                 | Self::Scope(_)
                 | Self::Confirm(_)
+                | Self::Gate(_)
                 | Self::Typed(_)
                 | Self::Running(_)
                 | Self::Failure(_)

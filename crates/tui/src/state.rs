@@ -4,7 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 
 use crate::context::{Context, Settings, Task};
-use crate::data::{Failure, Place, Plan, Repository, Weight};
+use crate::data::{Failure, Network, Place, Plan, Repository, Weight};
 use crate::event::{Action, Event, Key};
 use crate::look::{Look, Tone};
 use crate::page::{Page, SMALLEST};
@@ -32,11 +32,14 @@ impl State {
             task: Task::default(),
             place: Place::default(),
             repository: Repository::default(),
+            network: Network::default(),
             disks: Vec::new(),
             note: String::new(),
             set: String::new(),
             picked: None,
             plan: Plan::default(),
+            gate: None,
+            has_answered: false,
             asked: None,
             progress: Progress::default(),
             last: None,
@@ -54,6 +57,25 @@ impl State {
         matches!(self.way.last(), Some(Screen::Running(_)))
     }
 
+    /// Whether what is typed now is shown to nobody, and kept nowhere.
+    pub fn is_secret(&self) -> bool {
+        !self.shows_help && self.way.last().is_some_and(Screen::is_secret)
+    }
+
+    /// Another terminal shows the screens from now on.
+    pub fn use_terminal(&mut self, look: Look, can_draw_kanji: bool) {
+        self.context.look = look;
+        self.context.settings.can_draw_kanji = can_draw_kanji;
+        if !can_draw_kanji {
+            self.context.language = Language::English;
+        }
+    }
+
+    /// The language of all texts.
+    pub fn language(&self) -> Language {
+        self.context.language
+    }
+
     /// Takes what happens; says what the operator wants.
     pub fn on(&mut self, event: Event) -> Option<Action> {
         match event {
@@ -63,7 +85,11 @@ impl State {
             Event::Contact { text, is_lost } => {
                 let weight = if is_lost { Weight::Warning } else { Weight::Good };
                 self.context.progress.note(weight, text.clone());
-                self.context.progress.contact = is_lost.then_some(text);
+                let progress = &mut self.context.progress;
+                if is_lost && progress.contact.is_none() {
+                    progress.losses = progress.losses.saturating_add(1);
+                }
+                progress.contact = is_lost.then_some(text);
             }
             Event::Opened(repository) => {
                 self.context.repository = repository;
@@ -80,6 +106,26 @@ impl State {
                 self.leave_job();
                 self.way.push(Screen::Plan(screens::plan::Planned::default()));
             }
+            Event::Gate(gate) => {
+                self.context.gate = Some(gate);
+                // A plan is read before anything is asked about it.
+                match self.way.last() {
+                    Some(Screen::Busy(_)) => self.way.push(screens::confirm::gate()),
+                    Some(Screen::Plan(plan)) if plan.is_agreed => self.way.push(screens::confirm::gate()),
+                    _ => {}
+                }
+            }
+            Event::Volumes(volumes) => {
+                if let Some(Screen::Place(form)) = self.way.last_mut() {
+                    form.offer(volumes);
+                }
+            }
+            Event::Named(image) => {
+                if self.context.image == self.context.settings.image {
+                    self.context.image.clone_from(&image);
+                }
+                self.context.settings.image = image;
+            }
             Event::Asked { names } => {
                 self.context.asked = Some(names);
                 match self.way.last() {
@@ -89,6 +135,22 @@ impl State {
                     }
                     Some(Screen::Plan(plan)) if plan.is_agreed => self.way.push(screens::confirm::first()),
                     _ => {}
+                }
+            }
+            Event::Network(network) => {
+                self.context.network = network;
+                self.leave_job();
+                if matches!(self.way.last(), Some(Screen::Setup(_))) {
+                    self.way.pop();
+                }
+                if !matches!(self.way.last(), Some(Screen::Links(_))) {
+                    self.way.push(Screen::Links(screens::network::Links::default()));
+                }
+            }
+            Event::Probed(notes) => {
+                self.leave_job();
+                if let Some(Screen::Probe(probe)) = self.way.last_mut() {
+                    probe.answer(notes);
                 }
             }
             Event::Done(outcome) => {
@@ -105,6 +167,7 @@ impl State {
         match self.way.last_mut() {
             // What is wrong with a target is shown beside what was typed.
             Some(Screen::Place(form)) => form.failed(failure),
+            Some(Screen::Setup(form)) => form.failed(failure),
             _ => self.way.push(Screen::Failure(screens::outcome::Failed::new(failure))),
         }
     }
@@ -115,6 +178,7 @@ impl State {
             self.way.pop();
         }
         self.context.asked = None;
+        self.context.gate = None;
     }
 
     fn on_key(&mut self, key: Key) -> Option<Action> {
@@ -148,8 +212,14 @@ impl State {
                 }
                 None
             }
+            Step::First => {
+                self.way.truncate(1);
+                None
+            }
             Step::Home => {
-                self.way.retain(|screen| matches!(screen, Screen::Language(_) | Screen::Task(_)));
+                let is_first =
+                    |screen: &Screen| matches!(screen, Screen::Language(_) | Screen::Keyboard(_) | Screen::Task(_));
+                self.way.retain(is_first);
                 None
             }
             Step::Leave => {
@@ -164,6 +234,9 @@ impl State {
                 if matches!(
                     action,
                     Action::Open(_)
+                        | Action::ListLinks
+                        | Action::SetUp(_)
+                        | Action::Probe(_)
                         | Action::ListDisks
                         | Action::Save(_)
                         | Action::Restore(_)
@@ -174,7 +247,10 @@ impl State {
                 ) {
                     self.context.progress = Progress::default();
                 }
-                if !matches!(action, Action::Go | Action::Scope(_) | Action::UseLanguage(_)) {
+                let is_answer = matches!(action, Action::Go | Action::Scope(_) | Action::Words(_));
+                let is_aside = matches!(action, Action::UseLanguage(_) | Action::UseKeyboard(_) | Action::ListVolumes);
+                if !is_answer && !is_aside {
+                    self.context.has_answered = false;
                     self.context.asked = None;
                     self.context.last = Some(action.clone());
                 }
@@ -230,8 +306,10 @@ impl State {
     fn title(&self, screen: &Screen) -> String {
         let context = &self.context;
         let has_task = self.way.iter().any(|screen| matches!(screen, Screen::Task(_)));
+        let is_aside = matches!(screen, Screen::Links(_) | Screen::Setup(_) | Screen::Probe(_));
         let title = screen.title(context);
-        if has_task && !matches!(screen, Screen::Task(_) | Screen::Language(_) | Screen::Quit(_)) {
+        let is_before = matches!(screen, Screen::Task(_) | Screen::Keyboard(_) | Screen::Language(_));
+        if has_task && !is_aside && !is_before && !matches!(screen, Screen::Quit(_)) {
             return format!("{} > {title}", screens::task::name(context.task, context.language));
         }
         title

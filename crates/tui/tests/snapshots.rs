@@ -10,8 +10,8 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use session::Phase;
 use tui::{
-    Action, Disk, Drawing, Event, Failure, Image, ImageState, Key, Language, Look, Note, Outcome, Plan, PlannedDisk,
-    Region, RegionKind, Repository, Settings, State, Weight,
+    Action, Disk, Drawing, Event, Failure, Gate, Image, ImageState, Key, Language, Link, Look, Network, Note, Outcome,
+    Plan, PlannedDisk, Region, RegionKind, Repository, Restore, Settings, State, Volume, Weight,
 };
 use unicode_width::UnicodeWidthStr;
 
@@ -22,13 +22,28 @@ struct Scene {
     state: State,
 }
 
-fn start(language: Language, drawing: Drawing) -> State {
-    let settings = Settings {
+fn settings() -> Settings {
+    Settings {
         version: "0.1.0".into(),
         host: "node-a".into(),
         image: "node-a-20261123".into(),
         can_draw_kanji: true,
         is_appliance: true,
+        keyboards: Vec::new(),
+        has_network: false,
+    }
+}
+
+fn start(language: Language, drawing: Drawing) -> State {
+    State::new(language, Look { has_colours: false, drawing }, settings())
+}
+
+/// On the live medium, where keyboard and network are the program's to set up.
+fn start_on_medium(language: Language, drawing: Drawing) -> State {
+    let settings = Settings {
+        keyboards: ["jp106", "us", "uk", "de", "fr-latin9", "br-abnt2"].map(str::to_owned).into(),
+        has_network: true,
+        ..settings()
     };
     State::new(language, Look { has_colours: false, drawing }, settings)
 }
@@ -183,11 +198,13 @@ fn restore_plan(is_japanese: bool, asks_scope: bool) -> Plan {
 fn running(state: &mut State, is_japanese: bool) {
     state.on(Event::Tick(0));
     state.on(Event::Session(session::Event::Began { phase: Phase::Save, total: 62 * GIB }));
-    state.on(Event::Session(session::Event::Region { disk: "sda".into(), region: "p3".into() }));
+    state.on(Event::Session(session::Event::Region { disk: "sda".into(), region: "p3".into(), bytes: 61 * GIB }));
     state.on(Event::Session(session::Event::Resumed { stored: 3 * GIB }));
     for second in 1..=40 {
         let done = 110_000_000 * second + (second % 7) * 20_000_000;
         state.on(Event::Session(session::Event::Progress { done }));
+        let (disk, processor, target) = (second * 310, second * 420, second * 970);
+        state.on(Event::Session(session::Event::Busy { disk, processor, target }));
         state.on(Event::Tick(second * 1000));
     }
     let text = if is_japanese {
@@ -341,7 +358,121 @@ fn scenes(language: Language, drawing: Drawing) -> Vec<Scene> {
     press(&mut state, &[Key::Interrupt]);
     add("26-quit", state);
     add("27-verify", opened(start(), 4, ja));
+    let medium = || start_on_medium(language, drawing);
+    let mut state = medium();
+    press(&mut state, &[Key::Enter, Key::Down]);
+    add("28-keyboard", state);
+    let tasks = || {
+        let mut state = medium();
+        let action = press(&mut state, &[Key::Enter, Key::Down, Key::Enter]);
+        assert_eq!(action, Some(Action::UseKeyboard("jp106".into())));
+        state
+    };
+    add("29-task-on-medium", tasks());
+    let mut state = tasks();
+    press(&mut state, &[Key::Enter]);
+    add("30-target-on-medium", state);
+    let linked = || {
+        let mut state = tasks();
+        assert_eq!(press(&mut state, &[Key::Enter, Key::End, Key::Enter]), Some(Action::ListLinks));
+        state.on(Event::Network(network()));
+        state
+    };
+    let mut state = linked();
+    press(&mut state, &[Key::Down, Key::Character(' ')]);
+    add("31-network", state);
+    let mut state = linked();
+    press(&mut state, &[Key::Character(' '), Key::Down, Key::Character(' '), Key::Enter]);
+    press(&mut state, &[Key::Character(' '), Key::Down]);
+    write(&mut state, "192.0.2.5");
+    let action = press(&mut state, &[Key::Down, Key::Down, Key::Down, Key::Down, Key::Down, Key::Enter]);
+    assert!(matches!(&action, Some(Action::SetUp(setup)) if setup.links.len() == 2), "{action:?}");
+    state.on(Event::Failed(bad_address(ja)));
+    add("32-network-setup", state);
+    let mut state = linked();
+    press(&mut state, &[Key::Character('t')]);
+    write(&mut state, "nas1");
+    assert_eq!(press(&mut state, &[Key::Enter]), Some(Action::Probe("nas1".into())));
+    state.on(Event::Probed(answers(ja)));
+    add("33-connection-test", state);
+    let mut state = listed(start(), 0, ja);
+    press(&mut state, &[Key::Down, Key::Character(' '), Key::Enter]);
+    state.on(Event::Gate(gate(ja)));
+    write(&mut state, "shared");
+    press(&mut state, &[Key::Enter]);
+    add("34-shared-disk", state);
+    let mut state = start();
+    let action = press(&mut state, &[Key::Enter, Key::Enter, Key::Down, Key::Down, Key::Enter]);
+    assert_eq!(action, Some(Action::ListVolumes));
+    let volume = |label: &str, about: &str| Volume { label: label.into(), about: about.into() };
+    state.on(Event::Volumes(vec![volume("BACKUP", "exfat  /dev/sdc1"), volume("TOOLS", "vfat  /dev/sdd1")]));
+    press(&mut state, &[Key::Right]);
+    add("35-usb", state);
+    let mut state = assigned(3);
+    press(&mut state, &[Key::Enter, Key::Down, Key::Enter, Key::End, Key::Enter]);
+    press(&mut state, &[Key::Character(' '), Key::Character('m')]);
+    add("36-restore-regions", state);
+    let mut state = assigned(2);
+    press(&mut state, &[Key::Enter, Key::Enter, Key::Down, Key::Down, Key::Enter, Key::Enter, Key::Down, Key::Enter]);
+    let action = press(&mut state, &[Key::Up, Key::Down, Key::Down, Key::Enter]);
+    let wanted = |restore: &Restore| restore.has_new_identity && restore.grow.as_deref() == Some("p1");
+    assert!(matches!(&action, Some(Action::Restore(restore)) if wanted(restore)), "{action:?}");
+    press(&mut state, &[Key::Escape]);
+    add("37-grow-and-identity", state);
     scenes
+}
+
+fn gate(is_japanese: bool) -> Gate {
+    let say = |english: &str, japanese: &str| if is_japanese { japanese } else { english }.to_owned();
+    let text = say("/dev/sdb is shared, or may be (shared):", "/dev/sdb は共有ディスクです (shared)。");
+    let finding = say("it is connected by fc [E3: fc]", "fc で接続されています [E3: fc]");
+    Gate { text, findings: vec![Note::new(Weight::Warning, finding)], words: "SHARED".into() }
+}
+
+fn network() -> Network {
+    let link = |name: &str, has_carrier, mac: &str, addresses: &[&str]| Link {
+        name: name.into(),
+        has_carrier,
+        mac: mac.into(),
+        addresses: addresses.iter().map(|address| (*address).to_owned()).collect(),
+        about: "Ethernet".into(),
+    };
+    let links = vec![
+        link("eno1", true, "94:18:82:00:00:01", &["192.0.2.5/24"]),
+        link("eno2", true, "94:18:82:00:00:02", &[]),
+        link("ens3f0", false, "94:18:82:00:00:03", &[]),
+    ];
+    Network { links, gateway: Some("192.0.2.1".into()), servers: vec!["192.0.2.1".into()] }
+}
+
+fn bad_address(is_japanese: bool) -> Failure {
+    let say = |english: &str, japanese: &str| if is_japanese { japanese } else { english }.to_owned();
+    Failure {
+        code: "network-address".into(),
+        message: say(
+            "\"192.0.2.5\" is no address with a prefix length, as 192.0.2.5/24.",
+            "「192.0.2.5」はアドレスとして読めません。192.0.2.5/24 のように、プレフィックス長を付けてください。",
+        ),
+        ..Failure::default()
+    }
+}
+
+fn answers(is_japanese: bool) -> Vec<Note> {
+    let say = |english: &str, japanese: &str| if is_japanese { japanese } else { english }.to_owned();
+    let note = |weight, code: &str, text| Note { code: code.into(), text, weight };
+    vec![
+        note(Weight::Good, "", say("nas1 is 192.0.2.9.", "nas1 のアドレスは 192.0.2.9 です。")),
+        note(Weight::Good, "", say("192.0.2.9 answers to ping.", "192.0.2.9 は ping に応答します。")),
+        note(Weight::Good, "", say("Port 2049 (NFS) is open.", "ポート 2049 (NFS) に接続できます。")),
+        note(
+            Weight::Warning,
+            "port-closed",
+            say(
+                "Port 445 (SMB): the machine answers, but nothing listens there.",
+                "ポート 445 (SMB): サーバーは応答しますが、サービスが動いていません。",
+            ),
+        ),
+    ]
 }
 
 fn opened_smb(mut state: State) -> State {

@@ -152,7 +152,7 @@ pub struct BootDevice {
 }
 
 impl System {
-    fn new(place: &str, kind: SystemKind) -> Self {
+    pub(crate) fn new(place: &str, kind: SystemKind) -> Self {
         Self {
             place: place.to_owned(),
             kind,

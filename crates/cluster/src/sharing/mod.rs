@@ -8,6 +8,7 @@ mod assessment;
 mod class;
 mod evidence;
 mod gate;
+mod named;
 #[cfg(test)]
 mod tests;
 
@@ -15,3 +16,4 @@ pub use assessment::{Assessment, Finding};
 pub use class::Class;
 pub use evidence::{Evidence, Holder, ReservationKind};
 pub use gate::{Gate, Lock, Purpose, gate};
+pub use named::Witnesses;

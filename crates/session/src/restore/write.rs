@@ -12,8 +12,9 @@ use super::plan::{Assignment, PlannedDestination, RestorePlan, WritableDisk};
 use super::stale::stale_places;
 use crate::error::{Error, Result};
 use crate::load::Loader;
-use crate::pieces::{PIECE_BYTES, Part, Piece, Pieces, Place};
+use crate::pieces::{PIECE_BYTES, Part, Piece, Pieces, Place, RegionTeller};
 use crate::progress::{Cancel, Event, Observer, Phase};
+use crate::stages::{Stage, Stages};
 
 /// What a restore did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,7 +59,9 @@ pub fn restore(
     }
     let amendments = plan.amendments();
     let touched = assignments.iter().map(|_| AtomicBool::new(false)).collect();
-    let work = Work { store, plan, assignments, places: &places, amendments, threads, observer, cancel, touched };
+    let stages = Stages::new(threads, threads, threads);
+    let work =
+        Work { store, plan, assignments, places: &places, amendments, threads, observer, cancel, touched, stages };
     work.run().map_err(|error| Interrupted { error, unfinished: work.touched_destinations() })
 }
 
@@ -74,6 +77,7 @@ struct Work<'a> {
     cancel: &'a Cancel,
     /// One for each assignment: whether anything of it may have been cleared. Clearing comes before all writing.
     touched: Vec<AtomicBool>,
+    stages: Stages,
 }
 
 impl Work<'_> {
@@ -186,16 +190,21 @@ impl Work<'_> {
         action: &(dyn Fn(&Self, &mut Worker<'_>, &Piece) -> Result<u64> + Sync),
     ) -> Result<()> {
         let pieces = Pieces::new(self.places, part);
+        let regions = RegionTeller::default();
         pieces.for_each(
             self.threads,
             self.cancel,
             || Worker::new(self),
             |worker, piece| {
+                if let (Part::Bodies, Ok(place)) = (part, self.place(piece)) {
+                    regions.tell(piece, place, || covered_bytes(place), self.observer);
+                }
                 let bytes = action(self, worker, piece)?;
                 let sum = done.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
                 // Heads are few and belong to the phase before: telling them would make a bar jump.
                 if part == Part::Bodies {
                     self.observer.notify(Event::Progress { done: sum });
+                    self.stages.tell(self.observer);
                 }
                 Ok(())
             },
@@ -213,7 +222,7 @@ impl Work<'_> {
         let Some(extent) = place.extent.locate(&part) else { return Ok(0) };
         let failed = |error| self.failed(place.disk, "writing", extent.start(), error);
         if piece.contents.is_empty() {
-            zero(disk, extent).map_err(failed)?;
+            self.stages.time(Stage::Disk, || zero(disk, extent)).map_err(failed)?;
             return Ok(extent.length());
         }
         if let Some(missing) = worker.loader.load(&piece.contents, stride(), &mut worker.buffer)? {
@@ -231,7 +240,8 @@ impl Work<'_> {
             return Err(Error::System(io::Error::other(format!("{}: {reason}", place.name))));
         }
         let length = usize::try_from(extent.length()).unwrap_or_default();
-        disk.write_at(extent.start(), worker.buffer.get(..length).unwrap_or_default()).map_err(failed)?;
+        let bytes = worker.buffer.get(..length).unwrap_or_default();
+        self.stages.time(Stage::Disk, || disk.write_at(extent.start(), bytes)).map_err(failed)?;
         Ok(extent.length())
     }
 
@@ -259,7 +269,8 @@ impl Work<'_> {
             // What a smaller destination cut off was zeros.
             worker.buffer.get_mut(length..whole).unwrap_or_default().fill(0);
             let buffer = worker.buffer.get_mut(..length).unwrap_or_default();
-            disk.read_at(extent.start(), buffer)
+            self.stages
+                .time(Stage::Disk, || disk.read_at(extent.start(), buffer))
                 .map_err(|error| self.failed(place.disk, "reading back", extent.start(), error))?;
             if !self.amend(place, part, buffer, false) {
                 return Err(Error::ReadBack { disk: assignment.destination.name.clone(), extent });
@@ -267,10 +278,10 @@ impl Work<'_> {
             let offset = usize::try_from(first.saturating_sub(piece.range.first)).unwrap_or_default();
             for (number, bytes) in worker.buffer.get(..whole).unwrap_or_default().chunks(stride()).enumerate() {
                 let content = piece.contents.get(offset.saturating_add(number)).copied().unwrap_or(ChunkContent::Zero);
-                let is_right = match content {
+                let is_right = self.stages.time(Stage::Processor, || match content {
                     ChunkContent::Zero => is_zero(bytes),
                     ChunkContent::Stored(id) => ChunkId::of(bytes) == id,
-                };
+                });
                 if !is_right {
                     return Err(Error::ReadBack { disk: assignment.destination.name.clone(), extent });
                 }
@@ -321,9 +332,9 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    fn new(work: &Work<'a>) -> Result<Self> {
+    fn new(work: &'a Work<'_>) -> Result<Self> {
         let buffer = AlignedBuffer::new(usize::try_from(PIECE_BYTES).unwrap_or_default());
-        Ok(Self { loader: Loader::new(work.store, &work.plan.index)?, buffer })
+        Ok(Self { loader: Loader::new(work.store, &work.plan.index)?.counted(&work.stages), buffer })
     }
 }
 

@@ -12,6 +12,7 @@ use super::level::LevelControl;
 use super::write::Alarm;
 use crate::error::{Error, Result};
 use crate::source::slice_of;
+use crate::stages::{Stage, Stages};
 
 /// Memory of one batch, which goes round: new memory for each would cost as much as hashing it.
 pub struct Slot {
@@ -62,6 +63,8 @@ pub struct Encoding<'a> {
     pub level: LevelControl,
     /// Grid and saved bytes of each region, by its place in the plan.
     pub regions: Vec<(ChunkGrid, &'a Extents<InRegion>)>,
+    /// Where the time is counted.
+    pub stages: &'a Stages,
 }
 
 /// Encodes batches until no more come or nobody takes them. A failure is passed on and ends the stage.
@@ -75,7 +78,7 @@ pub fn run(shared: &Encoding<'_>, input: &Receiver<Result<ReadBatch>>, output: &
         let level = shared.level.next(percent(input.len(), input.capacity()), percent(output.len(), output.capacity()));
         let encoded = read.and_then(|read| {
             encoder.set_level(level).map_err(Error::System)?;
-            Ok(encode(shared, &mut encoder, read))
+            Ok(shared.stages.time(Stage::Processor, || encode(shared, &mut encoder, read)))
         });
         let is_failure = encoded.is_err();
         if output.send(encoded).is_err() || is_failure {

@@ -10,6 +10,7 @@ use image::{
 
 use super::space::SpaceWatch;
 use crate::error::{Error, Result};
+use crate::stages::{Stage, Stages};
 
 /// A pack is finished when it has this many bytes: large enough for object storage and hard disks to be
 /// quick, small enough to be sent again.
@@ -122,9 +123,10 @@ pub fn finish_packs(
     full: Receiver<FullPack>,
     space: &SpaceWatch<'_>,
     has_failed: &AtomicBool,
+    stages: &Stages,
 ) -> Result<()> {
     let finished = full.iter().take_while(|_| !has_failed.load(Ordering::Relaxed)).try_for_each(|pack| {
-        finish(store, pack)?;
+        stages.time(Stage::Finish, || finish(store, pack))?;
         space.look()
     });
     has_failed.fetch_or(finished.is_err(), Ordering::Relaxed);

@@ -135,7 +135,7 @@ pub fn plan_save_guarded(
         }
         match place {
             Surveying::Region { disk, region } => {
-                observer.notify(Event::Region { disk: disk.name.clone(), region: region.name.clone() });
+                observer.notify(Event::Region { disk: disk.name.clone(), region: region.name.clone(), bytes: 0 });
             }
             Surveying::Done { disk } => {
                 done = done.saturating_add(disk.disk.size());

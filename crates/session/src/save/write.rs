@@ -19,6 +19,7 @@ use super::{SaveSettings, Unreadable};
 use crate::error::{Error, Result};
 use crate::progress::{Cancel, Event, Observer};
 use crate::source::{Source, read_narrowing};
+use crate::stages::{Stage, Stages};
 
 /// Slots for batches that go round. Each holds 1 MiB of the source, and up to as much in records.
 const SLOTS: usize = 48;
@@ -67,7 +68,9 @@ pub fn run(job: &Job<'_>) -> Result<Outcome> {
     let places = places(job);
     let batches = Batches::new(job.sources, job.plan);
     let unreadable: Unreadable = Mutex::new(vec![Extents::new(); places.len()]);
+    let stages = Stages::new(job.settings.readers.clamp(1, SLOTS), job.settings.encoders.max(1), 1).finishing_with(FINISHERS);
     let encoding = Encoding {
+        stages: &stages,
         index: job.index,
         claimed: Mutex::new(HashSet::new()),
         level: LevelControl::new(job.settings.level),
@@ -90,24 +93,25 @@ pub fn run(job: &Job<'_>) -> Result<Outcome> {
         // A reader takes a slot with it when it ends; were there more of them, the last would wait for ever.
         for _ in 0..job.settings.readers.clamp(1, SLOTS) {
             let (slots, to_encoders) = (slots.clone(), to_encoders.clone());
-            let (places, batches, unreadable) = (&places, &batches, &unreadable);
-            scope.spawn(move || read_batches(job, places, batches, unreadable, &slots, &to_encoders));
+            let work = Reading { job, places: &places, batches: &batches, unreadable: &unreadable, stages: &stages };
+            scope.spawn(move || read_batches(&work, &slots, &to_encoders));
         }
         for _ in 0..job.settings.encoders.max(1) {
             let (read, to_writer) = (read.clone(), to_writer.clone());
             let encoding = &encoding;
             scope.spawn(move || encode::run(encoding, &read, &to_writer));
         }
+        let clocks = &stages;
         let finishers: Vec<_> = (0..FINISHERS)
             .map(|_| {
                 let (full_packs, space, has_failed) = (full_packs.clone(), &space, &has_failed);
-                scope.spawn(move || finish_packs(job.store, full_packs, space, has_failed))
+                scope.spawn(move || finish_packs(job.store, full_packs, space, has_failed, clocks))
             })
             .collect();
         // The stages own their ends now; what is left here would keep the channels open for ever.
         drop((slots, to_encoders, read, to_writer, full_packs));
         let packs = PackWriter::new(job.store, &job.plan.request.image, to_finisher);
-        let written = packs.and_then(|packs| Writer::new(job, &places, packs, return_slot).run(encoded));
+        let written = packs.and_then(|packs| Writer::new(job, &places, packs, return_slot, &stages).run(encoded));
         let panicked = || Err(Error::System(std::io::Error::other("the thread that finishes packs panicked")));
         let finished = finishers.into_iter().map(|finisher| finisher.join().unwrap_or_else(|_| panicked()));
         (written, finished.fold(Ok(()), Result::and))
@@ -146,15 +150,18 @@ impl<T> Drop for Alarm<T> {
     }
 }
 
+/// What reader threads share.
+struct Reading<'a, 'job> {
+    job: &'a Job<'job>,
+    places: &'a [Place<'job>],
+    batches: &'a Batches<'job>,
+    unreadable: &'a Unreadable,
+    stages: &'a Stages,
+}
+
 /// The stage of a reader thread.
-fn read_batches(
-    job: &Job<'_>,
-    places: &[Place<'_>],
-    batches: &Batches<'_>,
-    unreadable: &Unreadable,
-    slots: &Receiver<Slot>,
-    output: &Sender<Result<ReadBatch>>,
-) {
+fn read_batches(work: &Reading<'_, '_>, slots: &Receiver<Slot>, output: &Sender<Result<ReadBatch>>) {
+    let Reading { job, places, batches, unreadable, stages } = *work;
     let _alarm = Alarm(output.clone());
     // The slot comes first: a reader that held a batch without one would keep the writer waiting
     // for it while others used up all slots.
@@ -164,7 +171,11 @@ fn read_batches(
         }
         let Some(batch) = batches.next() else { return };
         let Some(place) = places.get(batch.region) else { return };
-        let read = if batch.is_hole { Ok(Extents::new()) } else { read_batch(job, place, batch, &mut slot.bytes) };
+        let read = if batch.is_hole {
+            Ok(Extents::new())
+        } else {
+            stages.time(Stage::Disk, || read_batch(job, place, batch, &mut slot.bytes))
+        };
         // Nobody looks at a batch any more that was given up because the operator stopped the work.
         if read.is_err() && job.cancel.is_cancelled() {
             return;
@@ -221,12 +232,19 @@ struct Writer<'a> {
     finished: Vec<Option<MapSummary>>,
     map: Option<MapWriter>,
     totals: Totals,
+    stages: &'a Stages,
 }
 
 type Written = (Vec<Option<MapSummary>>, Totals);
 
 impl<'a> Writer<'a> {
-    fn new(job: &'a Job<'a>, places: &'a [Place<'a>], packs: PackWriter<'a>, return_slot: Sender<Slot>) -> Self {
+    fn new(
+        job: &'a Job<'a>,
+        places: &'a [Place<'a>],
+        packs: PackWriter<'a>,
+        return_slot: Sender<Slot>,
+        stages: &'a Stages,
+    ) -> Self {
         Self {
             job,
             places,
@@ -237,6 +255,7 @@ impl<'a> Writer<'a> {
             finished: Vec::new(),
             map: None,
             totals: Totals::default(),
+            stages,
         }
     }
 
@@ -260,7 +279,8 @@ impl<'a> Writer<'a> {
 
     fn write(&mut self, encoded: EncodedBatch) -> Result<()> {
         self.go_to(encoded.batch.region)?;
-        self.packs.append(&encoded.slot.records, &encoded.entries)?;
+        let (stages, packs) = (self.stages, &mut self.packs);
+        stages.time(Stage::Target, || packs.append(&encoded.slot.records, &encoded.entries))?;
         if let Some(map) = &mut self.map {
             if encoded.contents.is_empty() {
                 map.push_zeros(encoded.batch.range.count)?;
@@ -283,6 +303,7 @@ impl<'a> Writer<'a> {
         let saved: u64 = place.planned.extents.overlapping(part).map(|used| used.length()).sum();
         self.totals.saved_bytes = self.totals.saved_bytes.saturating_add(saved);
         self.job.observer.notify(Event::Progress { done: self.totals.saved_bytes });
+        self.stages.tell(self.job.observer);
     }
 
     /// Finishes the maps of all regions before `number` and begins that of `number`.
@@ -308,7 +329,7 @@ impl<'a> Writer<'a> {
     fn begin_map(&self, place: &Place<'_>) -> Result<MapWriter> {
         let (disk, region) = (place.source.name.clone(), place.region.name.clone());
         let path = map_path(&self.job.plan.request.image, &disk, &region);
-        self.job.observer.notify(Event::Region { disk, region });
+        self.job.observer.notify(Event::Region { disk, region, bytes: place.planned.extents.total_bytes() });
         let grid = ChunkGrid::new(place.region.extent.length());
         Ok(MapWriter::create(self.job.store, &path, grid, &place.planned.extents)?)
     }

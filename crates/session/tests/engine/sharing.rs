@@ -43,6 +43,8 @@ fn shared_disk() -> MemoryDisk {
 struct World {
     said: Mutex<Vec<Vec<Evidence>>>,
     reachable: bool,
+    /// What others say of the second partition, where they are asked.
+    told: Option<Evidence>,
     waits: AtomicUsize,
     /// What happens while somebody waits.
     meanwhile: Option<Box<dyn Fn() + Send + Sync>>,
@@ -59,6 +61,11 @@ impl Surroundings for World {
 
     fn is_reachable(&self, _: &str) -> bool {
         self.reachable
+    }
+
+    fn told(&self, _: &str, layout: &layout::Layout) -> Vec<(Option<String>, Evidence)> {
+        let second = layout.regions.iter().find(|region| region.partition.as_ref().is_some_and(|one| one.number == 2));
+        self.told.iter().map(|evidence| (second.map(|region| region.name.clone()), evidence.clone())).collect()
     }
 
     fn wait(&self, _: Duration) {
@@ -170,6 +177,29 @@ fn a_shared_disk_needs_all_nodes_and_its_number() {
     assert_eq!(onto(Some(Scope::OneNode), &[SERIAL]), Err((Class::Shared, Lock::Scope)));
     assert_eq!(onto(Some(Scope::AllNodes), &[]), Err((Class::Shared, Lock::Confirm(Class::Shared))));
     assert!(onto(Some(Scope::AllNodes), &[SERIAL]).is_ok_and(|waits| waits > 50));
+}
+
+#[test]
+fn what_other_disks_say_of_a_disk_within_reach_counts() {
+    let (source, detail) = ("sda:p2 /opt/nec/clusterpro/etc/clp.conf".into(), "sd sd1: device /dev/sdb2".into());
+    let told = Some(Evidence::ClusterConfiguration { source, detail });
+    let within_reach = World { told, reachable: true, ..World::default() };
+    let refused = restore_onto(&image(), &disk(), within_reach, Some(Scope::OneNode), &[SERIAL]);
+    assert_eq!(refused, Err((Class::Shared, Lock::Scope)));
+}
+
+#[test]
+fn nobody_is_asked_about_a_disk_that_only_this_machine_reaches() {
+    let told = Some(Evidence::OwnSystem { detail: String::new() });
+    let world = World { told, ..World::default() };
+    assert_eq!(restore_onto(&image(), &disk(), world, None, &[]), Ok(0));
+}
+
+#[test]
+fn a_disk_in_the_network_that_the_machine_starts_from_is_its_own() {
+    let told = Some(Evidence::OwnSystem { detail: "Boot0001".into() });
+    let world = World { told, ..says(&[&[transport()]]) };
+    assert!(restore_onto(&image(), &disk(), world, None, &[]).is_ok());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use session::{Cancel, Language, Scope, checklist_of, checklist_title, open_repos
 
 use crate::arguments::{General, ScopeChoice};
 use crate::failure::{DONE, Failure};
+use crate::operator::Operator;
 use crate::output::{document, line};
 use crate::progress::Progress;
 use crate::target;
@@ -23,6 +24,16 @@ pub fn run(target: &str, image: &ImageName, scope: Option<ScopeChoice>, general:
         line(checklist_of(&manifest).text(&checklist_title(&manifest, language), scope, language).trim_end());
     }
     Ok(DONE)
+}
+
+/// The list for an image, for an operator at the screens.
+pub fn lines_of(target: &str, image: &ImageName, operator: &dyn Operator) -> Result<Vec<String>, Failure> {
+    let target = target::open_for(operator, target, &[])?;
+    open_repository(&*target.store)?;
+    let manifest = read_manifest(&*target.store, image)?;
+    let language = language();
+    let text = checklist_of(&manifest).text(&checklist_title(&manifest, language), None, language);
+    Ok(text.trim_end().lines().map(str::to_owned).collect())
 }
 
 /// The list for programs, in the language of the operator.

@@ -56,6 +56,7 @@ pub fn carry_out(arguments: &Save, operator: &dyn Operator) -> Result<Manifest, 
         note: arguments.note.clone(),
     };
     let mut guard = sharing::guard(&device::attached(), &arguments.confirm);
+    sharing::refuse_shared_repository(&guard, &target)?;
     let plan = plan_save_guarded(&*target.store, &sources, request.clone(), guard.clone(), &*progress, cancel);
     progress.finish();
     let plan = match plan {

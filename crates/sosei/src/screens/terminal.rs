@@ -4,6 +4,8 @@
 //! more than those, and firmware consoles don't.
 
 use std::io::{self, IsTerminal, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::sync::Once;
 
 use crossterm::cursor::{Hide, MoveTo, Show};
@@ -18,6 +20,8 @@ use ratatui::style::{Color, Modifier};
 use ratatui::{Terminal, TerminalOptions, Viewport};
 use unicode_width::UnicodeWidthStr;
 
+use super::frame;
+
 /// The size of a terminal that does not say it, as a serial line, until it has answered.
 const ASSUMED: Rect = Rect { x: 0, y: 0, width: 80, height: 24 };
 /// Larger ones are not drawn on to their end.
@@ -27,6 +31,33 @@ const LARGEST: (u16, u16) = (400, 200);
 pub struct Taken {
     terminal: Terminal<Plain>,
     area: Rect,
+    /// What the program's own terminal needs to be given back.
+    _borrowed: Option<Borrowed>,
+}
+
+/// The program's own terminal as screens need it: each key by itself, nothing echoed, another page than the shell's.
+pub struct Borrowed;
+
+impl Borrowed {
+    /// Borrows it.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn new() -> io::Result<Self> {
+        give_back_on_panic();
+        enable_raw_mode()?;
+        let borrowed = Self;
+        let mut out = io::stdout().lock();
+        queue!(out, EnterAlternateScreen, Hide, Clear(ClearType::All))?;
+        out.flush()?;
+        Ok(borrowed)
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        give_back();
+    }
 }
 
 /// Whether somebody sits at a terminal.
@@ -40,18 +71,37 @@ impl Taken {
     /// # Errors
     /// Where it is none.
     pub fn new() -> io::Result<Self> {
-        give_back_on_panic();
-        let (area, is_known) = size();
-        enable_raw_mode()?;
-        let mut backend = Plain::default();
-        backend.bytes.queue(EnterAlternateScreen)?.queue(Hide)?.queue(Clear(ClearType::All))?;
+        let (columns, lines) = columns_and_lines();
+        let borrowed = Borrowed::new()?;
+        Self::with(Plain::default(), (columns, lines), Some(borrowed))
+    }
+
+    /// Takes a terminal over that another process has borrowed, and that shows what comes over `stream`.
+    ///
+    /// # Errors
+    /// Where it has gone.
+    pub fn remote(stream: UnixStream, size: (u16, u16)) -> io::Result<Self> {
+        Self::with(Plain { remote: Some(stream), ..Plain::default() }, size, None)
+    }
+
+    fn with(mut backend: Plain, (columns, lines): (u16, u16), borrowed: Option<Borrowed>) -> io::Result<Self> {
+        let is_known = columns > 0 && lines > 0;
+        let area = if is_known { area(columns, lines) } else { ASSUMED };
         if !is_known {
             ask_for_size(&mut backend.bytes)?;
         }
+        backend.area = area;
         let terminal = Terminal::with_options(backend, TerminalOptions { viewport: Viewport::Fixed(area) });
-        let mut taken = Self { terminal: terminal?, area };
+        let mut taken = Self { terminal: terminal?, area, _borrowed: borrowed };
         taken.terminal.backend_mut().flush()?;
         Ok(taken)
+    }
+
+    /// Tells another process that this was the end.
+    pub fn end(&mut self, status: u8) {
+        if let Some(stream) = &mut self.terminal.backend_mut().remote {
+            let _ = frame::send(stream, frame::END, &[status]);
+        }
     }
 
     /// Draws what has changed.
@@ -67,8 +117,10 @@ impl Taken {
     /// # Errors
     /// Where the terminal has gone.
     pub fn resize(&mut self) -> io::Result<()> {
-        let (area, is_known) = size();
-        if is_known { self.resize_to(area) } else { ask_for_size(&mut self.terminal.backend_mut().bytes) }
+        match columns_and_lines() {
+            (0, _) | (_, 0) => ask_for_size(&mut self.terminal.backend_mut().bytes),
+            (columns, lines) => self.resize_to(area(columns, lines)),
+        }
     }
 
     /// The terminal has this size.
@@ -78,6 +130,7 @@ impl Taken {
     pub fn resize_to(&mut self, area: Rect) -> io::Result<()> {
         if area != self.area {
             self.area = area;
+            self.terminal.backend_mut().area = area;
             self.terminal.resize(area)?;
         }
         Ok(())
@@ -86,7 +139,10 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        give_back();
+        // The reader of the stream holds it open as well.
+        if let Some(stream) = &self.terminal.backend_mut().remote {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 }
 
@@ -95,12 +151,9 @@ pub fn area(columns: u16, lines: u16) -> Rect {
     Rect { x: 0, y: 0, width: columns.min(LARGEST.0), height: lines.min(LARGEST.1) }
 }
 
-/// Size of the terminal, and whether it is known.
-fn size() -> (Rect, bool) {
-    match crossterm::terminal::window_size() {
-        Ok(size) if size.columns > 0 && size.rows > 0 => (area(size.columns, size.rows), true),
-        _ => (ASSUMED, false),
-    }
+/// Size of the program's own terminal; 0 where it does not know.
+pub fn columns_and_lines() -> (u16, u16) {
+    crossterm::terminal::window_size().map_or((0, 0), |size| (size.columns, size.rows))
 }
 
 /// The cursor goes as far as it can, and the terminal says where that was.
@@ -133,6 +186,9 @@ fn give_back_on_panic() {
 struct Plain {
     bytes: Vec<u8>,
     cursor: Option<Position>,
+    area: Rect,
+    /// Where the terminal is that of another process.
+    remote: Option<UnixStream>,
 }
 
 impl Backend for Plain {
@@ -195,17 +251,20 @@ impl Backend for Plain {
     }
 
     fn size(&self) -> io::Result<Size> {
-        Ok(size().0.as_size())
+        Ok(self.area.as_size())
     }
 
     fn window_size(&mut self) -> io::Result<WindowSize> {
-        Ok(WindowSize { columns_rows: size().0.as_size(), pixels: Size::default() })
+        Ok(WindowSize { columns_rows: self.area.as_size(), pixels: Size::default() })
     }
 
     fn flush(&mut self) -> io::Result<()> {
         let bytes = std::mem::take(&mut self.bytes);
         if bytes.is_empty() {
             return Ok(());
+        }
+        if let Some(stream) = &mut self.remote {
+            return frame::send(stream, frame::DRAW, &bytes);
         }
         let mut out = io::stdout().lock();
         out.write_all(&bytes)?;

@@ -1,6 +1,7 @@
 //! What the program knows, as the screens show it.
 
 use cluster::offline::Found;
+use cluster::sharing::{Assessment, Class, Lock};
 use device::Attached;
 use filesystem::Coverage;
 use image::{DiskRecord, Manifest};
@@ -12,7 +13,7 @@ use tui::{Disk, Image, ImageState, Note, Outcome, Plan, PlannedDisk, Region, Reg
 use crate::commands::disks::{Looked, coverage};
 use crate::commands::{describe, save, systems};
 use crate::failure::Failure;
-use crate::safety;
+use crate::{safety, sharing};
 
 /// A failure in the words that commands use as well.
 pub fn failure(failure: &Failure) -> tui::Failure {
@@ -46,8 +47,12 @@ fn note(weight: Weight, code: &str, text: String) -> Note {
 /// An attached disk with what was found on it, or why it can't be looked at.
 pub fn attached(disk: &Attached, name: &str, all: &[Attached], looked: &Result<Looked, String>) -> Disk {
     let mut view = hardware(disk, name);
-    if let Some(evidence) = safety::looks_shared(disk, all) {
-        view.notes.push(note(Weight::Bad, "shared-disk", evidence));
+    match looked {
+        // With what lies on the disk, each finding with its proof.
+        Ok(looked) => view.notes.extend(shared_notes(&looked.sharing)),
+        Err(_) => view
+            .notes
+            .extend(safety::looks_shared(disk, all).map(|evidence| note(Weight::Bad, "shared-disk", evidence))),
     }
     if disk.is_read_only {
         let text = t!("failure.read_only", disk = disk.path.display()).into_owned();
@@ -73,6 +78,21 @@ pub fn attached(disk: &Attached, name: &str, all: &[Attached], looked: &Result<L
         }
     }
     view
+}
+
+/// Why a disk may be somebody else's as well: the class first, then what proves it.
+fn shared_notes(assessment: &Assessment) -> Vec<Note> {
+    let weight = match assessment.class() {
+        Class::Contended | Class::Shared => Weight::Bad,
+        Class::Suspect => Weight::Warning,
+        Class::Own | Class::Mirror | Class::Local => Weight::Plain,
+    };
+    let lines = sharing::lines(assessment).into_iter().enumerate();
+    let notes = lines.map(|(number, line)| {
+        let code = if number == 0 && weight != Weight::Plain { "shared-disk" } else { "" };
+        note(weight, code, line.trim_start_matches("! ").to_owned())
+    });
+    notes.collect()
 }
 
 /// Adds what the systems on the disks say about themselves, each to its own disk.
@@ -237,13 +257,14 @@ pub fn restore_plan(plan: &RestorePlan, before: Vec<Disk>, besides: &[String]) -
         let notes = destination_notes(plan, planned);
         PlannedDisk { source, destination: Some(destination), notes }
     });
+    let asks_scope = plan.closed_gates().iter().any(|gate| gate.lock == Lock::Scope);
     let mirrors = plan.mirrors.iter().map(|half| note(Weight::Warning, "mirror", describe::mirror(half)));
     Plan {
         image: plan.manifest.image.to_string(),
         bytes: plan.total_bytes(),
         disks: planned.collect(),
         notes: mirrors.chain(notes(besides, Weight::Plain)).collect(),
-        asks_scope: !plan.mirrors.is_empty() && plan.request.scope.is_none(),
+        asks_scope: plan.request.scope.is_none() && (asks_scope || !plan.mirrors.is_empty()),
     }
 }
 

@@ -5,21 +5,22 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use cluster::sharing::Purpose;
 use device::Attached;
 use image::ImageName;
 use repository::{Contact, S3Keys, Secret};
 use rust_i18n::t;
-use session::{Cancel, Observer, RequestError, RestorePlan, SavePlan, Scope};
-use tui::{Action, Event, Place, Weight};
+use session::{Cancel, ClosedGate, Observer, RequestError, RestorePlan, SavePlan, Scope};
+use tui::{Action, Event, Note, Place, Weight};
 
 use super::{Message, views};
 use crate::arguments::{IdentityChoice, Restore, Save};
-use crate::commands::{compare, disks, identity, restore, save, verify};
+use crate::commands::{checklist, compare, disks, identity, restore, save, verify};
 use crate::disks::names_of;
 use crate::failure::{DONE, Failure};
 use crate::operator::{Credentials, Operator, Reporter};
 use crate::progress::contact_text;
-use crate::target;
+use crate::{network, sharing, target};
 
 /// Events that wait for a terminal that takes nothing. The last say how it is.
 const EVENTS_LIMIT: usize = 1000;
@@ -47,7 +48,9 @@ impl Mailbox {
             | (
                 Some(last @ Event::Session(session::Event::Region { .. })),
                 Event::Session(session::Event::Region { .. }),
-            ) => {
+            )
+            | (Some(last @ Event::Session(session::Event::Busy { .. })), Event::Session(session::Event::Busy { .. })) =>
+            {
                 *last = event;
                 return;
             }
@@ -76,11 +79,16 @@ impl Reporter for Mailbox {
 
 /// What the operator answers to a plan.
 pub enum Answer {
+    /// What was typed for a disk that may be somebody else's.
+    Words(String),
     /// Whether another node has newer data.
     Scope(Scope),
     /// Begin.
     Go,
 }
+
+/// What is typed where two disks of a machine would have one signature.
+const SAME_IDENTITY: &str = "SAME ID";
 
 /// Something to do.
 pub struct Job {
@@ -124,6 +132,14 @@ struct Desk<'a> {
     shown: RefCell<Vec<Attached>>,
 }
 
+/// What the first system on the disks that has a name calls this machine.
+pub fn host_on_disks(files: &[PathBuf]) -> Option<String> {
+    let mut all = device::attached();
+    all.extend(files.iter().map(|file| device::identify(file)));
+    let (_, found) = disks::look(&all, true).ok()?;
+    found.systems.into_iter().find_map(|system| system.host)
+}
+
 impl Desk<'_> {
     fn tell(&self, event: Event) {
         let _ = self.screens.send(Message::Worker { job: self.job.number, event, status: None });
@@ -142,6 +158,18 @@ impl Desk<'_> {
                 let lines = identity::all_lines(&file, &found);
                 Ok((Event::Done(views::outcome(Weight::Plain, &lines)), DONE))
             }
+            Action::Checklist { place, image } => {
+                let lines = checklist::lines_of(&place.target, &image_name(image)?, self)?;
+                Ok((Event::Done(views::outcome(Weight::Plain, &lines)), DONE))
+            }
+            Action::ListVolumes => {
+                let volumes = target::volumes().into_iter();
+                let volumes = volumes.map(|(label, about)| tui::Volume { label, about });
+                Ok((Event::Volumes(volumes.collect()), DONE))
+            }
+            Action::ListLinks => Ok((Event::Network(network::look()?), DONE)),
+            Action::SetUp(setup) => Ok((Event::Network(network::set_up(setup)?), DONE)),
+            Action::Probe(server) => Ok((Event::Probed(network::probe(server)), DONE)),
             // Everything else is done where the terminal is.
             _ => Err(Failure::from(session::Error::Cancelled)),
         }
@@ -219,9 +247,9 @@ impl Desk<'_> {
             disks: assigned(wanted),
             regions: wanted.regions.clone(),
             layout_only: false,
-            grow: None,
+            grow: wanted.grow.clone(),
             scope: None,
-            identity: IdentityChoice::Keep,
+            identity: if wanted.has_new_identity { IdentityChoice::New } else { IdentityChoice::Keep },
             verify_first: wanted.verify_first,
             no_verify: false,
             no_boot_entries: false,
@@ -293,7 +321,7 @@ impl Operator for Desk<'_> {
 
     fn credentials(&self) -> Credentials {
         let place = match &self.job.action {
-            Action::Open(place) | Action::Verify { place, .. } => place,
+            Action::Open(place) | Action::Verify { place, .. } | Action::Checklist { place, .. } => place,
             Action::Save(wanted) => &wanted.place,
             Action::Restore(wanted) | Action::Compare(wanted) => &wanted.place,
             _ => return Credentials::default(),
@@ -323,8 +351,22 @@ impl Operator for Desk<'_> {
     fn scope(&self, _: &RestorePlan) -> Option<Scope> {
         match self.answer()? {
             Answer::Scope(scope) => Some(scope),
-            Answer::Go => None,
+            Answer::Words(_) | Answer::Go => None,
         }
+    }
+
+    fn open_gate(&self, gate: &ClosedGate, purpose: Purpose) -> bool {
+        let Some(words) = gate.lock.words(purpose, &gate.id).filter(|words| !words.is_empty()) else { return false };
+        let text = t!("sharing.seen", disk = gate.disk, class = sharing::class_text(gate.class)).into_owned();
+        let findings = gate.findings.iter().map(|finding| Note::new(Weight::Warning, sharing::finding_text(finding)));
+        self.tell(Event::Gate(tui::Gate { text, findings: findings.collect(), words }));
+        matches!(self.answer(), Some(Answer::Words(typed)) if gate.lock.accepts(purpose, &gate.id, &typed))
+    }
+
+    fn allow_collision(&self, identity: &str, other: &Path) -> bool {
+        let text = t!("failure.same_signature", disk = other.display(), id = identity).into_owned();
+        self.tell(Event::Gate(tui::Gate { text, findings: Vec::new(), words: SAME_IDENTITY.into() }));
+        matches!(self.answer(), Some(Answer::Words(typed)) if typed == SAME_IDENTITY)
     }
 
     fn agree_to_overwrite(&self, disks: &[PathBuf]) -> Result<(), Failure> {

@@ -48,6 +48,15 @@ pub fn open(text: &str, label: &str, path: &str, disks: &[PathBuf]) -> Result<Ta
     Ok(Target::mounted(store, super::Mounted::Disk(mounted)))
 }
 
+/// The attached file systems by their label, or by their UUID where they have none, and what each is.
+pub fn volumes() -> Vec<(String, String)> {
+    let named = attached().into_iter().filter_map(|found| {
+        let label = found.file_system.label.filter(|label| !label.is_empty()).or(found.file_system.uuid)?;
+        Some((label, format!("{}  {}", found.file_system.kind, found.device.display())))
+    });
+    named.collect()
+}
+
 /// The one file system of this label or UUID.
 fn find(text: &str, label: &str) -> Result<Found, Failure> {
     let all = attached();

@@ -4,7 +4,7 @@ use super::disks::{self, Detail, table};
 use super::regions::Regions;
 use super::{Screen, Step, View, is_back};
 use crate::context::{Context, Task};
-use crate::data::Disk;
+use crate::data::{Disk, RegionKind};
 use crate::event::{Action, Key};
 use crate::look::Tone;
 use crate::menu::Menu;
@@ -17,6 +17,9 @@ pub struct Assign {
     /// One for each disk of the image: the path of the disk that it goes to.
     chosen: Vec<Option<String>>,
     verify_first: bool,
+    /// What takes the rest of a larger disk: number of the choice.
+    grow: usize,
+    has_new_identity: bool,
     is_hint_shown: bool,
 }
 
@@ -25,7 +28,7 @@ impl Assign {
     pub fn new(context: &Context) -> Self {
         let known = context.chosen_image().map(|image| image.disks.as_slice()).unwrap_or_default();
         let chosen: Vec<Option<String>> = known.iter().map(|disk| same(disk, &context.disks)).collect();
-        Self { menu: Menu::at(0), chosen, verify_first: true, is_hint_shown: false }
+        Self { menu: Menu::at(0), chosen, verify_first: true, grow: 0, has_new_identity: false, is_hint_shown: false }
     }
 
     /// Takes the disk that was picked for the disk of this number.
@@ -53,6 +56,20 @@ fn same(disk: &Disk, attached: &[Disk]) -> Option<String> {
     }
 }
 
+/// Lines between the disks and the way on, where whole disks are restored.
+const OPTIONS: usize = 3;
+
+/// What can take the rest of a larger disk. Names of partitions are clear only where one disk is in the image.
+fn growable(context: &Context) -> Vec<String> {
+    let mut all = vec!["last".to_owned()];
+    let disks = context.chosen_image().map(|image| image.disks.as_slice()).unwrap_or_default();
+    if let [only] = disks {
+        let partitions = only.regions.iter().filter(|region| region.kind == RegionKind::Partition);
+        all.extend(partitions.map(|region| region.name.clone()));
+    }
+    all
+}
+
 impl View for Assign {
     fn title(&self, context: &Context) -> String {
         say!(context.language, "assign.title")
@@ -67,8 +84,8 @@ impl View for Assign {
             self.pick(number, path);
         }
         let count = self.chosen.len();
-        let offers_check = context.task == Task::RestoreDisks;
-        let go_on = count.saturating_add(usize::from(offers_check));
+        let options = if context.task == Task::RestoreDisks { OPTIONS } else { 0 };
+        let go_on = count.saturating_add(options);
         if self.menu.on_key(key, go_on.saturating_add(1)) {
             return Step::Stay;
         }
@@ -81,8 +98,15 @@ impl View for Assign {
         if chosen < count {
             return Step::show(Screen::Pick(Pick { number: chosen, menu: Menu::at(0) }));
         }
-        if offers_check && chosen == count {
-            self.verify_first = !self.verify_first;
+        if chosen < go_on {
+            match chosen.saturating_sub(count) {
+                0 => self.verify_first = !self.verify_first,
+                1 => {
+                    let choices = growable(context).len().saturating_add(1);
+                    self.grow = self.grow.saturating_add(1).checked_rem(choices).unwrap_or_default();
+                }
+                _ => self.has_new_identity = !self.has_new_identity,
+            }
             return Step::Stay;
         }
         let Some(image) = context.chosen_image() else { return Step::Stay };
@@ -100,7 +124,12 @@ impl View for Assign {
                 Step::show(Screen::Regions(Regions::new(disks, assigned)))
             }
             Task::Compare => Step::run(Action::Compare(context.restore(assigned, Vec::new(), false))),
-            _ => Step::wait(Action::Restore(context.restore(assigned, Vec::new(), self.verify_first))),
+            _ => {
+                let mut restore = context.restore(assigned, Vec::new(), self.verify_first);
+                restore.grow = self.grow.checked_sub(1).and_then(|number| growable(context).into_iter().nth(number));
+                restore.has_new_identity = self.has_new_identity;
+                Step::wait(Action::Restore(restore))
+            }
         }
     }
 
@@ -135,10 +164,23 @@ impl View for Assign {
         page.gap();
         let mut next = self.chosen.len();
         if context.task == Task::RestoreDisks {
-            let mark = if self.verify_first { "[x]" } else { "[ ]" };
-            let text = format!("{mark} {}", say!(language, "assign.verify_first"));
-            page.choice(self.menu.is(next), &text, Tone::Plain);
-            next = next.saturating_add(1);
+            let mark = |is_marked: bool| if is_marked { "[x]" } else { "[ ]" };
+            let choices = growable(context);
+            let grown = self.grow.checked_sub(1).and_then(|number| choices.get(number));
+            let grow = match grown.map(String::as_str) {
+                None => say!(language, "assign.no_grow"),
+                Some("last") => say!(language, "assign.grow_last"),
+                Some(region) => say!(language, "assign.grow", region = region),
+            };
+            let lines = [
+                (self.verify_first, say!(language, "assign.verify_first")),
+                (grown.is_some(), grow),
+                (self.has_new_identity, say!(language, "assign.new_identity")),
+            ];
+            for (is_marked, text) in lines {
+                page.choice(self.menu.is(next), &format!("{} {text}", mark(is_marked)), Tone::Plain);
+                next = next.saturating_add(1);
+            }
         }
         page.choice(self.menu.is(next), &say!(language, "name.go_on"), Tone::Plain);
         if let Some(disk) = self.menu.chosen.and_then(|chosen| image.disks.get(chosen)) {

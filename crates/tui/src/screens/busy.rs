@@ -18,6 +18,10 @@ impl Busy {
         let what = match action {
             Action::Open(_) => "busy.connect",
             Action::ListDisks => "busy.disks",
+            Action::ListLinks => "busy.links",
+            Action::Checklist { .. } => "busy.checklist",
+            Action::SetUp(_) => "busy.setup",
+            Action::Probe(_) => "busy.probe",
             _ => "busy.plan",
         };
         Self { what }

@@ -43,7 +43,7 @@ impl View for Confirm {
             },
             key if key == Key::Enter || is_back(key) => {
                 // What was said about other nodes can't be taken back: the plan is made anew.
-                if context.plan.asks_scope { Step::Leave } else { Step::Back }
+                if context.plan.asks_scope || context.has_answered { Step::Leave } else { Step::Back }
             }
             _ => Step::Stay,
         }
@@ -74,6 +74,77 @@ impl View for Confirm {
         page.choice(self.menu.is(0), &say!(language, "confirm.no"), Tone::Plain);
         let yes = if context.task.overwrites() { "confirm.yes_restore" } else { "confirm.yes_save" };
         page.choice(self.menu.is(1), &say_key(language, yes), Tone::Plain);
+    }
+}
+
+/// What must be typed where a disk may be somebody else's.
+pub fn gate() -> Screen {
+    Screen::Gate(GateQuestion { field: Field::default(), is_wrong: false })
+}
+
+/// A disk that somebody else may use: the evidence, and the words that open it.
+pub struct GateQuestion {
+    field: Field,
+    is_wrong: bool,
+}
+
+impl View for GateQuestion {
+    fn title(&self, context: &Context) -> String {
+        say!(context.language, "gate.title")
+    }
+
+    fn help(&self, context: &Context) -> String {
+        say!(context.language, "help.gate")
+    }
+
+    fn is_typing(&self) -> bool {
+        true
+    }
+
+    fn on_key(&mut self, key: Key, context: &mut Context) -> Step {
+        let typed = self.field.text().trim();
+        match key {
+            // What was planned is forgotten: it can't go on without an answer.
+            Key::Escape => Step::Leave,
+            Key::Backspace if self.field.text().is_empty() => Step::Leave,
+            Key::Enter if !typed.is_empty() && context.gate.as_ref().is_some_and(|gate| gate.words == typed) => {
+                let words = typed.to_owned();
+                context.gate = None;
+                context.has_answered = true;
+                Step::wait(Action::Words(words))
+            }
+            Key::Enter => {
+                self.is_wrong = true;
+                Step::Stay
+            }
+            key => {
+                self.is_wrong = false;
+                self.field.on_key(key);
+                Step::Stay
+            }
+        }
+    }
+
+    fn draw(&self, context: &Context, page: &mut Page<'_>) {
+        let language = context.language;
+        let Some(gate) = &context.gate else { return };
+        page.text(Tone::Bad, &gate.text);
+        page.gap();
+        let columns = page.columns();
+        let rows: Vec<Row> = gate.findings.iter().flat_map(|note| note_rows(note, columns)).collect();
+        let room = page.left().saturating_sub(9);
+        rows.iter().take(room).for_each(|row| page.row(row));
+        page.gap();
+        let text = if context.task.overwrites() { "gate.restore" } else { "gate.save" };
+        page.text(Tone::Plain, &say_key(language, text));
+        page.gap();
+        page.line(Tone::Strong, format!("  {}", gate.words));
+        page.gap();
+        draw_field(page, &self.field);
+        if self.is_wrong {
+            page.gap();
+            page.text(Tone::Warning, &say!(language, "typed.wrong"));
+        }
     }
 }
 

@@ -61,6 +61,10 @@ impl View for Images {
         let Some(image) = image.filter(|image| image.state == ImageState::Whole) else { return Step::Stay };
         context.image = image.name;
         match context.task {
+            Task::Checklist => {
+                let (place, image) = (context.place.clone(), context.image.clone());
+                Step::wait(Action::Checklist { place, image })
+            }
             Task::Images => Step::show(Screen::Detail(Detail::of_image(image.disks))),
             _ => Step::wait(Action::ListDisks),
         }

@@ -1,6 +1,6 @@
 //! Which language.
 
-use super::{Screen, Step, View, is_back, task};
+use super::{Screen, Step, View, is_back, keyboard, task};
 use crate::context::Context;
 use crate::event::{Action, Key};
 use crate::look::Tone;
@@ -43,8 +43,12 @@ impl View for Languages {
         }
         match key {
             Key::Enter | Key::Character(' ') | Key::Right => {
-                let tasks = Screen::Task(task::Tasks::default());
-                Step::ShowAnd(Box::new(tasks), Action::UseLanguage(context.language))
+                let next = if context.settings.keyboards.is_empty() {
+                    Screen::Task(task::Tasks::default())
+                } else {
+                    Screen::Keyboard(keyboard::Keyboards::default())
+                };
+                Step::ShowAnd(Box::new(next), Action::UseLanguage(context.language))
             }
             key if is_back(key) => Step::Back,
             _ => Step::Stay,

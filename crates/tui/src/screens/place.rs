@@ -2,7 +2,7 @@
 
 use super::{Screen, Step, View, is_back};
 use crate::context::Context;
-use crate::data::{Failure, Hidden, Note, Place, Weight};
+use crate::data::{Failure, Hidden, Note, Place, Volume, Weight};
 use crate::event::{Action, Key};
 use crate::field::Field;
 use crate::look::Tone;
@@ -78,7 +78,8 @@ impl View for Kinds {
 
     fn on_key(&mut self, key: Key, context: &mut Context) -> Step {
         let before = usize::from(self.same.is_some());
-        if self.menu.on_key(key, KINDS.len().saturating_add(before)) {
+        let behind = usize::from(context.settings.has_network);
+        if self.menu.on_key(key, KINDS.len().saturating_add(before).saturating_add(behind)) {
             return Step::Stay;
         }
         match key {
@@ -87,8 +88,11 @@ impl View for Kinds {
             _ => return Step::Stay,
         }
         let Some(chosen) = self.menu.chosen else { return Step::Stay };
-        match chosen.checked_sub(before).and_then(|number| KINDS.get(number)) {
+        let number = chosen.checked_sub(before);
+        match number.and_then(|number| KINDS.get(number)) {
+            Some(Kind::Usb) => Step::ShowAnd(Box::new(Screen::Place(Form::new(Kind::Usb))), Action::ListVolumes),
             Some(kind) => Step::show(Screen::Place(Form::new(*kind))),
+            None if number.is_some() => Step::wait(Action::ListLinks),
             None => Step::wait(Action::Open(context.place.clone())),
         }
     }
@@ -109,6 +113,11 @@ impl View for Kinds {
             let text = format!("{}  {about}", fit(name, widest));
             page.choice(self.menu.is(number.saturating_add(before)), &text, Tone::Plain);
         }
+        if context.settings.has_network {
+            page.gap();
+            let number = KINDS.len().saturating_add(before);
+            page.choice(self.menu.is(number), &say!(language, "place.network"), Tone::Plain);
+        }
     }
 }
 
@@ -120,6 +129,8 @@ pub struct Form {
     chosen: usize,
     problem: Option<Failure>,
     is_incomplete: bool,
+    /// Attached file systems; `None` where they are not asked for, or not known yet.
+    volumes: Option<Vec<Volume>>,
 }
 
 impl Form {
@@ -127,7 +138,7 @@ impl Form {
         let hidden = |name: &str| matches!(name, "password" | "secret");
         let fields = kind.fields().iter();
         let fields = fields.map(|(name, _)| if hidden(name) { Field::hidden("") } else { Field::new("") });
-        Self { kind, fields: fields.collect(), chosen: 0, problem: None, is_incomplete: false }
+        Self { kind, fields: fields.collect(), chosen: 0, problem: None, is_incomplete: false, volumes: None }
     }
 
     /// What the target, or the way to it, said.
@@ -137,6 +148,26 @@ impl Form {
         let secret = self.fields.iter().position(Field::is_hidden).filter(|_| is_login);
         self.chosen = secret.unwrap_or(0);
         self.problem = Some(failure);
+    }
+
+    /// The file systems that are attached. The only one is entered already.
+    pub fn offer(&mut self, volumes: Vec<Volume>) {
+        if let (Kind::Usb, [only], Some(field)) = (self.kind, volumes.as_slice(), self.fields.first_mut())
+            && field.text().is_empty()
+        {
+            *field = Field::new(&only.label);
+        }
+        self.volumes = Some(volumes);
+    }
+
+    /// Takes the next of the attached file systems into the first field.
+    fn next_volume(&mut self) {
+        let (Some(volumes), Some(field)) = (&self.volumes, self.fields.first_mut()) else { return };
+        let present = volumes.iter().position(|volume| volume.label == field.text());
+        let next = present.map_or(0, |present| present.saturating_add(1));
+        if let Some(volume) = volumes.get(next).or(volumes.first()) {
+            *field = Field::new(&volume.label);
+        }
     }
 
     fn value(&self, name: &str) -> &str {
@@ -228,6 +259,10 @@ impl View for Form {
         self.chosen < self.fields.len()
     }
 
+    fn is_secret(&self) -> bool {
+        self.fields.get(self.chosen).is_some_and(Field::is_hidden)
+    }
+
     fn on_key(&mut self, key: Key, context: &mut Context) -> Step {
         let count = self.fields.len();
         match key {
@@ -235,6 +270,7 @@ impl View for Form {
             Key::Up | Key::BackTab => self.chosen = self.chosen.saturating_sub(1),
             Key::Down | Key::Tab => self.chosen = self.chosen.saturating_add(1).min(count),
             Key::Enter if self.chosen < count => self.chosen = self.chosen.saturating_add(1),
+            Key::Right if self.kind == Kind::Usb && self.chosen == 0 => self.next_volume(),
             Key::Enter => {
                 self.is_incomplete = !self.is_complete();
                 if self.is_incomplete {
@@ -276,6 +312,16 @@ impl View for Form {
         if self.is_incomplete {
             page.gap();
             page.text(Tone::Warning, &say!(language, "place.incomplete"));
+        }
+        if let Some(volumes) = &self.volumes {
+            page.rule(&say!(language, "place.volumes"));
+            if volumes.is_empty() {
+                page.line(Tone::Warning, say!(language, "place.no_volumes"));
+            }
+            let widest = volumes.iter().map(|volume| width(&volume.label)).max().unwrap_or_default();
+            for volume in volumes.iter().take(page.left().saturating_sub(6)) {
+                page.line(Tone::Plain, format!("  {}  {}", fit(&volume.label, widest), volume.about));
+            }
         }
         if let Some(failure) = &self.problem {
             page.rule(&say!(language, "failure.title"));

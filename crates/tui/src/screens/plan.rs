@@ -36,6 +36,7 @@ impl View for Planned {
         }
         match key {
             Key::Enter if context.plan.asks_scope => Step::show(Screen::Scope(confirm::ScopeQuestion::default())),
+            Key::Enter if context.gate.is_some() => Step::show(confirm::gate()),
             Key::Enter if context.asked.is_some() => Step::show(confirm::first()),
             Key::Enter => {
                 self.is_agreed = true;

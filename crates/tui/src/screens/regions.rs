@@ -17,14 +17,18 @@ pub struct Regions {
     assigned: Vec<(String, String)>,
     menu: Menu,
     marked: Vec<bool>,
+    /// Where each goes, where that is another region than the one of the same name.
+    elsewhere: Vec<Option<String>>,
     is_hint_shown: bool,
 }
 
 impl Regions {
     /// Of these disks; gaps are not chosen alone.
     pub fn new(disks: Vec<Disk>, assigned: Vec<(String, String)>) -> Self {
-        let mut regions = Self { disks, assigned, menu: Menu::at(0), marked: Vec::new(), is_hint_shown: false };
-        regions.marked = vec![false; regions.names().len()];
+        let (marked, elsewhere) = (Vec::new(), Vec::new());
+        let mut regions = Self { disks, assigned, menu: Menu::at(0), marked, elsewhere, is_hint_shown: false };
+        let count = regions.names().len();
+        (regions.marked, regions.elsewhere) = (vec![false; count], vec![None; count]);
         regions
     }
 
@@ -43,12 +47,34 @@ impl Regions {
     }
 }
 
+impl Regions {
+    /// The chosen region goes to the next region of its destination.
+    fn next_place(&mut self, context: &Context) {
+        let names = self.names();
+        let Some((name, _)) = self.menu.chosen.and_then(|chosen| names.get(chosen)) else { return };
+        let Some((disk, _)) = name.split_once(':') else { return };
+        let path = self.assigned.iter().find(|(name, _)| name == disk).map(|(_, path)| path);
+        let destination = context.disks.iter().find(|disk| Some(&disk.path) == path);
+        let regions = destination.iter().flat_map(|destination| &destination.regions);
+        let regions = regions.filter(|region| region.kind != RegionKind::Gap);
+        let places: Vec<String> = regions.map(|region| format!("{disk}:{}", region.name)).collect();
+        let Some(present) = self.menu.chosen.and_then(|chosen| self.elsewhere.get_mut(chosen)) else { return };
+        let now = present.as_ref().unwrap_or(name);
+        let next = places.iter().position(|place| place == now).map_or(0, |number| number.saturating_add(1));
+        let next = places.get(next).or(places.first()).cloned();
+        *present = next.filter(|place| place != name);
+    }
+}
+
 impl View for Regions {
     fn title(&self, context: &Context) -> String {
         say!(context.language, "regions.title")
     }
 
     fn help(&self, context: &Context) -> String {
+        if context.task == Task::RestoreRegions {
+            return say!(context.language, "help.regions_restore");
+        }
         say!(context.language, "help.regions")
     }
 
@@ -64,9 +90,18 @@ impl View for Regions {
                 }
                 Step::Stay
             }
+            Key::Character('m') if context.task == Task::RestoreRegions => {
+                self.next_place(context);
+                Step::Stay
+            }
             Key::Enter => {
-                let names = self.names().into_iter().zip(&self.marked).filter(|(_, marked)| **marked);
-                let chosen: Vec<String> = names.map(|((name, _), _)| name).collect();
+                let placed = |(name, elsewhere): (String, &Option<String>)| match elsewhere {
+                    Some(place) => format!("{name}={place}"),
+                    None => name,
+                };
+                let names = self.names().into_iter().map(|(name, _)| name).zip(&self.elsewhere).zip(&self.marked);
+                let chosen: Vec<String> =
+                    names.filter(|(_, marked)| **marked).map(|(region, _)| placed(region)).collect();
                 if chosen.is_empty() {
                     self.is_hint_shown = true;
                     return Step::Stay;
@@ -96,7 +131,11 @@ impl View for Regions {
         let first = self.menu.first(names.len(), room);
         for (number, (name, [size, about, saved])) in names.iter().enumerate().skip(first).take(room) {
             let mark = if self.marked.get(number) == Some(&true) { "[x]" } else { "[ ]" };
-            let line = format!("{mark} {}  {}  {}  {saved}", fit(name, widest), fit(size, 10), fit(about, 24));
+            let end = match self.elsewhere.get(number) {
+                Some(Some(place)) => format!("-> {place}"),
+                _ => saved.clone(),
+            };
+            let line = format!("{mark} {}  {}  {}  {end}", fit(name, widest), fit(size, 10), fit(about, 24));
             page.choice(self.menu.is(number), &line, Tone::Plain);
         }
     }

@@ -6,6 +6,7 @@ use crate::event::{Action, Key};
 use crate::look::Tone;
 use crate::menu::Menu;
 use crate::page::{Page, Row, note_rows};
+use crate::progress::STAGES;
 use crate::text::{bytes, duration, say, say_key};
 
 /// The running work.
@@ -77,7 +78,14 @@ impl View for Running {
         page.line(Tone::Plain, Self::speed(context));
         page.row(&Self::graph(context, page));
         if let Some(region) = &progress.region {
-            page.line(Tone::Plain, say!(language, "running.region", region = region));
+            let amount = progress.of_region();
+            let amount = amount.map(|(done, total)| format!("  {} / {}", bytes(done), bytes(total)));
+            let line = say!(language, "running.region", region = region);
+            page.line(Tone::Plain, format!("{line}{}", amount.unwrap_or_default()));
+        }
+        page.line(Tone::Plain, Self::stages(context));
+        if progress.losses > 0 {
+            page.line(Tone::Warning, say!(language, "running.losses", count = progress.losses));
         }
         if progress.unreadable > 0 {
             page.line(Tone::Warning, say!(language, "running.unreadable", size = bytes(progress.unreadable)));
@@ -127,6 +135,24 @@ impl Running {
             _ => "-".to_owned(),
         };
         say!(language, "running.speed", now = rate(progress.rate()), average = rate(progress.average()))
+    }
+
+    /// Which stage holds up the others, and how busy each was in the last seconds.
+    fn stages(context: &Context) -> String {
+        let language = context.language;
+        let Some(shares) = context.progress.busy() else {
+            return say!(language, "running.slowest", stage = "-");
+        };
+        let named: Vec<(String, u64)> = STAGES
+            .iter()
+            .zip(shares)
+            .map(|(name, share)| (say_key(language, &format!("stage.{name}")), share))
+            .collect();
+        let slowest = named.iter().max_by_key(|(_, share)| *share).cloned().unwrap_or_default();
+        let others = named.iter().filter(|(name, _)| *name != slowest.0);
+        let others: Vec<String> = others.map(|(name, share)| format!("{name} {share}%")).collect();
+        let stage = format!("{} {}%", slowest.0, slowest.1);
+        format!("{}  ({})", say!(language, "running.slowest", stage = stage), others.join(", "))
     }
 
     /// The rates of the last two minutes, the newest at the right.

@@ -12,13 +12,16 @@ use crate::text::{Language, say, say_key, width};
 #[derive(Clone, Copy)]
 enum Entry {
     Task(Task),
+    Network,
     Language,
     Reboot,
     PowerOff,
+    /// Where the screens are left for a command line, and come back after it.
+    Shell,
     Quit,
 }
 
-const TASKS: [Task; 8] = [
+const TASKS: [Task; 9] = [
     Task::SaveDisks,
     Task::SaveRegions,
     Task::RestoreDisks,
@@ -27,6 +30,7 @@ const TASKS: [Task; 8] = [
     Task::Compare,
     Task::Images,
     Task::Signatures,
+    Task::Checklist,
 ];
 
 /// What to do, as a menu.
@@ -47,18 +51,24 @@ pub fn name(task: Task, language: Language) -> String {
 
 fn entries(context: &Context) -> Vec<Entry> {
     let mut entries: Vec<Entry> = TASKS.into_iter().map(Entry::Task).collect();
+    if context.settings.has_network {
+        entries.push(Entry::Network);
+    }
     entries.push(Entry::Language);
     if context.settings.is_appliance {
-        entries.extend([Entry::Reboot, Entry::PowerOff]);
+        entries.extend([Entry::Reboot, Entry::PowerOff, Entry::Shell]);
+    } else {
+        entries.push(Entry::Quit);
     }
-    entries.push(Entry::Quit);
     entries
 }
 
 fn key_of(entry: Entry) -> &'static str {
     match entry {
         Entry::Task(task) => task.key(),
+        Entry::Network => "network",
         Entry::Language => "language",
+        Entry::Shell => "shell",
         Entry::Reboot => "reboot",
         Entry::PowerOff => "power_off",
         Entry::Quit => "quit",
@@ -94,10 +104,11 @@ impl View for Tasks {
                     Step::show(Screen::Kind(place::Kinds::new(context)))
                 }
             }
-            Some(Entry::Language) => Step::Back,
+            Some(Entry::Network) => Step::wait(Action::ListLinks),
+            Some(Entry::Language) => Step::First,
             Some(Entry::Reboot) => Step::Act(Action::Reboot),
             Some(Entry::PowerOff) => Step::Act(Action::PowerOff),
-            Some(Entry::Quit) => Step::Act(Action::Quit),
+            Some(Entry::Shell | Entry::Quit) => Step::Act(Action::Quit),
             None => Step::Stay,
         }
     }
