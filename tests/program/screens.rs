@@ -381,6 +381,48 @@ fn a_destination_that_may_be_somebody_elses_needs_its_name_typed() {
 }
 
 #[test]
+fn a_shared_disk_needs_the_words_of_the_command_line() {
+    let disk = tests::shared_disk::sbd();
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().to_str().unwrap();
+    let words = &ENGLISH;
+    let terminal = open(&[disk.text()], &[]);
+    to_disks(&terminal, words, target);
+    // What proves it is there before anybody asks.
+    terminal.press(END);
+    terminal.wait_for(&["sbd.img", "[shared-disk]", "E5: sbd"]);
+    terminal.press(" ");
+    terminal.press(ENTER);
+    terminal.at("  SHARED", &["shared", ENTER]);
+    terminal.at(words.wrong, &[&"\x7f".repeat(6), "SHARED", ENTER]);
+    terminal.at(words.plan, &[ENTER]);
+    terminal.at(words.question, &[DOWN, ENTER]);
+    terminal.at(words.good, &[ENTER]);
+    let image = only_image(target);
+    sosei(["compare", target, &image, disk.text()]).expect(0);
+
+    // Overwritten it is only with all nodes, and by longer words; who does not type them changes nothing.
+    let before = std::fs::read(&disk.path).unwrap();
+    terminal.at(words.task, &[DOWN, DOWN, ENTER]);
+    terminal.at(words.kind_again, &[ENTER]);
+    terminal.at(&image, &[ENTER]);
+    terminal.at(words.assign, &[ENTER]);
+    terminal.at("Which disk shall take", &[END, UP, ENTER]);
+    terminal.wait_for(&[words.assign, "-> /"]);
+    terminal.press(END);
+    terminal.press(ENTER);
+    terminal.at(words.restore_plan, &[ENTER]);
+    terminal.at("(all-nodes)", &[DOWN, DOWN, ENTER]);
+    terminal.at("OVERWRITE SHARED", &["SHARED", ENTER]);
+    terminal.at(words.wrong, &["\x1b"]);
+    terminal.wait_for(&[words.assign]);
+    terminal.press("\x03");
+    terminal.at("End the program?", &[DOWN, ENTER]);
+    assert_eq!(terminal.finish(), 0);
+    assert!(std::fs::read(&disk.path).unwrap() == before, "nobody allowed it, and it was written to");
+}
+
+#[test]
 fn an_idle_screen_sends_nothing_and_follows_the_size() {
     let terminal = open(&[], &[]);
     terminal.at(ENGLISH.language, &[ENTER]);

@@ -101,6 +101,9 @@ pub enum Command {
         /// Only what is right where another node has newer data, or where all nodes are restored
         #[arg(long, value_enum, value_name = "one-node|all-nodes")]
         scope: Option<ScopeChoice>,
+        /// What the link between the nodes carries, in Mbit/s: for the time of a full resynchronisation
+        #[arg(long, value_name = "MBIT", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+        link: u64,
     },
     /// The images of all nodes of a cluster that belong together
     Set {

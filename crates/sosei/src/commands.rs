@@ -26,7 +26,7 @@ pub fn run(command: Command, general: &General) -> Result<u8, Failure> {
         Command::Restore(restore) => restore::run(&restore, general),
         Command::Identity { command } => identity::run(&command, general),
         Command::Images { target } => images::run(&target, general),
-        Command::Checklist { target, image, scope } => checklist::run(&target, &image, scope, general),
+        Command::Checklist { target, image, scope, link } => checklist::run(&target, &image, scope, link, general),
         Command::Show { target, image } => show::run(&target, &image, general),
         Command::Set { command } => set::run(&command, general),
         Command::Verify { target, image, quick } => verify::run(&target, image, quick, general),

@@ -237,7 +237,9 @@ impl Desk<'_> {
         };
         let manifest = save::carry_out(&arguments, self)?;
         let status = save::status(&manifest);
-        Ok((Event::Done(views::outcome(weight(status), &save::report_lines(&manifest))), status))
+        let mut lines = save::report_lines(&manifest);
+        lines.push(t!("save.beside", image = manifest.image).into_owned());
+        Ok((Event::Done(views::outcome(weight(status), &lines)), status))
     }
 
     fn restore(&self, wanted: &tui::Restore) -> Result<(Event, u8), Failure> {
