@@ -21,7 +21,7 @@ pub enum Stage {
     Processor,
     /// Reading or writing the target, with the network before it.
     Target,
-    /// Making stable what was written to the target, in a thread beside the one that writes.
+    /// Making stable what was written to the target, in threads beside the one that writes.
     Finish,
 }
 
@@ -59,6 +59,12 @@ impl Stages {
     pub fn new(disk: usize, processor: usize, target: usize) -> Self {
         let [disk, processor, target, finish] = [disk, processor, target, 1].map(Clock::new);
         Self { disk, processor, target, finish, told: Mutex::new(None) }
+    }
+
+    /// The same with so many threads that make stable what was written, not one.
+    #[must_use]
+    pub fn finishing_with(self, threads: usize) -> Self {
+        Self { finish: Clock::new(threads), ..self }
     }
 
     fn clock(&self, stage: Stage) -> &Clock {

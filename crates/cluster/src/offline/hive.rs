@@ -417,8 +417,11 @@ mod tests {
         }
     }
 
+    /// The content of a cell that may name those before it, by their offsets.
+    type Content<'a> = &'a dyn Fn(&[u32]) -> Vec<u8>;
+
     /// A hive with more cells at its end; tells their offsets.
-    fn with_cells(contents: &[&dyn Fn(&[u32]) -> Vec<u8>]) -> (Vec<u8>, Vec<u32>) {
+    fn with_cells(contents: &[Content<'_>]) -> (Vec<u8>, Vec<u32>) {
         let mut bytes = bytes();
         let mut offsets = Vec::new();
         for content in contents {
@@ -439,7 +442,7 @@ mod tests {
     #[test]
     fn lists_of_empty_lists_have_an_end() {
         let list = |of: u32| [&b"ri\x90\x01"[..], &of.to_le_bytes().repeat(400)].concat();
-        let lists: [&dyn Fn(&[u32]) -> Vec<u8>; 4] =
+        let lists: [Content<'_>; 4] =
             [&|_| b"lf\0\0".to_vec(), &|at| list(at[0]), &|at| list(at[1]), &|at| list(at[2])];
         let (mut bytes, offsets) = with_cells(&lists);
         set_root(&mut bytes, 28, offsets[3]);
@@ -454,8 +457,7 @@ mod tests {
             let size = (1_u32 << 20).to_le_bytes();
             [&b"vk\0\0"[..], &size, &at[0].to_le_bytes(), &[3, 0, 0, 0, 0, 0, 0, 0]].concat()
         };
-        let contents: [&dyn Fn(&[u32]) -> Vec<u8>; 3] =
-            [&|_| vec![7; 1 << 20], &value, &|at| at[1].to_le_bytes().repeat(40)];
+        let contents: [Content<'_>; 3] = [&|_| vec![7; 1 << 20], &value, &|at| at[1].to_le_bytes().repeat(40)];
         let (mut bytes, offsets) = with_cells(&contents);
         set_root(&mut bytes, 36, 40);
         set_root(&mut bytes, 40, offsets[2]);

@@ -68,7 +68,8 @@ pub fn run(job: &Job<'_>) -> Result<Outcome> {
     let places = places(job);
     let batches = Batches::new(job.sources, job.plan);
     let unreadable: Unreadable = Mutex::new(vec![Extents::new(); places.len()]);
-    let stages = Stages::new(job.settings.readers.clamp(1, SLOTS), job.settings.encoders.max(1), 1);
+    let stages =
+        Stages::new(job.settings.readers.clamp(1, SLOTS), job.settings.encoders.max(1), 1).finishing_with(FINISHERS);
     let encoding = Encoding {
         stages: &stages,
         index: job.index,
