@@ -3,7 +3,7 @@
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: build release tools demo iso run test test-vm-all check audit fuzz bench clean
+.PHONY: build release tools demo iso run test test-vm-all test-faults-all check audit fuzz bench clean
 
 build:
 	cargo build --package sosei
@@ -37,6 +37,11 @@ test: tools check
 test-vm-all: tools
 	cargo build --workspace
 	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" cargo test --workspace --test 'vm_*' -- --include-ignored --nocapture
+
+# Saves to all targets in the network with faults at random places, a hundred each.
+test-faults-all: tools
+	cargo build --workspace
+	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" cargo test --workspace --test 'targets_*_random' -- --include-ignored
 
 # Style and lints.
 check:

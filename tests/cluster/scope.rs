@@ -104,6 +104,11 @@ impl Repository {
 fn a_node_whose_peer_lived_on_comes_back_marked_as_drbdmeta_marks_it() {
     let (repository, disk) = (Repository::new(), node("node.img", 0x1111_2222_3333_4444, 0));
     repository.save("node", &disk, &[]);
+    // 32 MiB over the link between the nodes.
+    for (link, time) in [("1000", "estimate: 1 min"), ("1", "estimate: 6 min")] {
+        let list = sosei(["checklist", repository.target(), "node", "--link", link, "--scope", "one-node"]).expect(0);
+        assert!(list.stdout.contains(time), "{link}: {}", list.stdout);
+    }
     let destination = disk.destination("new.img", 64 * MIB);
     repository.check_refused("node", &destination, &[], "scope-missing");
     let restored = repository.restore("node", &destination, &["--scope", "one-node"]).expect(0).json();

@@ -2,11 +2,11 @@
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::Value;
 use tests::program::{Finished, on_terminal, sosei};
 use tests::sample::{MIB, SampleDisk};
+use tests::shared_disk::sbd;
 use tests::{LoopDevice, Mounted, run};
 
 /// A file of `size` bytes that a tool fills.
@@ -14,16 +14,6 @@ fn made(name: &str, size: u64, make: impl Fn(&str)) -> SampleDisk {
     let disk = SampleDisk::new(name, size);
     make(disk.text());
     disk
-}
-
-fn sbd() -> SampleDisk {
-    made("sbd.img", 8 * MIB, |path| {
-        // It asks for the size of a sector, which a file does not have.
-        let device = LoopDevice::attach(Path::new(path), 512);
-        let device = device.path().to_str().unwrap();
-        run("sbd", ["-d", device, "-4", "20", "-1", "10", "create"]);
-        run("sbd", ["-d", device, "allocate", "node-one"]);
-    })
 }
 
 fn gfs2(protocol: &'static str) -> SampleDisk {

@@ -6,7 +6,9 @@ use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use repository::DirectoryStore;
 use serde_json::Value;
+use session::Cancel;
 use tests::hive::{key, make_hive};
 use tests::ntfs::{NtfsMounted, make_ntfs};
 use tests::program::{Finished, sosei};
@@ -122,6 +124,8 @@ fn a_node_of_a_linux_cluster_from_save_to_restore() {
     let looked = document(&["disks", disk]);
     assert_eq!(looked["systems"][1]["name"], "Debian GNU/Linux 12 (bookworm)", "{looked:#}");
     assert_eq!(looked["systems"][1]["host"], "n1");
+    let looked = done(&["disks", disk]).stdout;
+    assert!(looked.contains("Found: CLUSTERPRO / EXPRESSCLUSTER, CLUSTERPRO mirror disk, DRBD mirror"), "{looked}");
     let report = done(&["identity", "report", disk]).stdout;
     let uuid = "0a1b2c3d-0000-4111-8222-333344445555";
     for line in [
@@ -165,6 +169,15 @@ fn a_node_of_a_linux_cluster_from_save_to_restore() {
     );
     let steps = document(&["checklist", target, "n1"]);
     assert!(steps["steps"].as_array().unwrap().len() > 20);
+    done(&["checklist", target, "n1", "--link", "100"]);
+    assert_eq!(sosei(["checklist", target, "n1", "--link", "0"]).status, 2);
+
+    // Images of before there was a record of systems are looked at anew: the same is found in the image as on the disk.
+    let store = DirectoryStore::open(Path::new(target)).unwrap();
+    let manifest = session::read_manifest(&store, &"n1".parse().unwrap()).unwrap();
+    let again = session::examine_image(&store, &manifest, &(), &Cancel::new()).unwrap();
+    assert_eq!(again.systems, session::found_in(&manifest).systems);
+    assert_eq!(again.detected, session::found_in(&manifest).detected);
 
     // A new board with an entry of its own.
     variable(&new, "Boot0001", &[7, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0x50, 0, 0, 0, 0x7F, 0xFF, 4, 0]);

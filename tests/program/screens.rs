@@ -267,11 +267,13 @@ fn stalled_save(scene: &Scene, disk: &SampleDisk, environment: &[(&str, &str)]) 
 
 /// Waits until the work has run for so many seconds.
 fn wait_for_elapsed(terminal: &Terminal, seconds: u64) {
-    let elapsed = |screen: &str| {
-        let rest = screen.split_once("elapsed ")?.1;
-        rest.split_once(" s")?.0.parse::<u64>().ok()
-    };
     terminal.wait_until("the elapsed time", |screen| elapsed(screen).is_some_and(|elapsed| elapsed >= seconds));
+}
+
+/// For how many seconds the work has run, as far as that is shown.
+fn elapsed(screen: &str) -> Option<u64> {
+    let rest = screen.split_once("elapsed ")?.1;
+    rest.split_once(" s")?.0.parse().ok()
 }
 
 #[test]
@@ -328,7 +330,10 @@ fn work_goes_on_without_a_terminal_and_is_shown_again() {
     first.wait_for(&["The screens went to another terminal."]);
     // What is typed there now stops nothing.
     first.press("\x03");
-    first.press("c");
+    // Without the end of a line, but handed over.
+    first.press("c\x04");
+    wait_for_elapsed(&second, elapsed(&second.text()).unwrap() + 2);
+    assert!(!second.text().contains("Yes, stop"), "{}", second.text());
     second.hang_up();
     let mut third = come_back(&environment);
     third.press("c");
@@ -378,6 +383,48 @@ fn a_destination_that_may_be_somebody_elses_needs_its_name_typed() {
     terminal.wait_for(&[words.assign]);
     drop(terminal);
     sosei(["compare", target, "node", destination]).expect(1);
+}
+
+#[test]
+fn a_shared_disk_needs_the_words_of_the_command_line() {
+    let disk = tests::shared_disk::sbd();
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().to_str().unwrap();
+    let words = &ENGLISH;
+    let terminal = open(&[disk.text()], &[]);
+    to_disks(&terminal, words, target);
+    // What proves it is there before anybody asks.
+    terminal.press(END);
+    terminal.wait_for(&["sbd.img", "[shared-disk]", "E5: sbd"]);
+    terminal.press(" ");
+    terminal.press(ENTER);
+    terminal.at("  SHARED", &["shared", ENTER]);
+    terminal.at(words.wrong, &[&"\x7f".repeat(6), "SHARED", ENTER]);
+    terminal.at(words.plan, &[ENTER]);
+    terminal.at(words.question, &[DOWN, ENTER]);
+    terminal.at(words.good, &[ENTER]);
+    let image = only_image(target);
+    sosei(["compare", target, &image, disk.text()]).expect(0);
+
+    // Overwritten it is only with all nodes, and by longer words; who does not type them changes nothing.
+    let before = std::fs::read(&disk.path).unwrap();
+    terminal.at(words.task, &[DOWN, DOWN, ENTER]);
+    terminal.at(words.kind_again, &[ENTER]);
+    terminal.at(&image, &[ENTER]);
+    terminal.at(words.assign, &[ENTER]);
+    terminal.at("Which disk shall take", &[END, UP, ENTER]);
+    terminal.wait_for(&[words.assign, "-> /"]);
+    terminal.press(END);
+    terminal.press(ENTER);
+    terminal.at(words.restore_plan, &[ENTER]);
+    terminal.at("(all-nodes)", &[DOWN, DOWN, ENTER]);
+    terminal.at("OVERWRITE SHARED", &["SHARED", ENTER]);
+    terminal.at(words.wrong, &["\x1b"]);
+    terminal.wait_for(&[words.assign]);
+    terminal.press("\x03");
+    terminal.at("End the program?", &[DOWN, ENTER]);
+    assert_eq!(terminal.finish(), 0);
+    assert!(std::fs::read(&disk.path).unwrap() == before, "nobody allowed it, and it was written to");
 }
 
 #[test]

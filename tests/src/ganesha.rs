@@ -61,6 +61,18 @@ impl Ganesha {
     /// # Panics
     /// As [`Ganesha::start`].
     pub fn with(exports: &[Export]) -> Self {
+        Self::speaking("3", exports)
+    }
+
+    /// Exports one directory for reading and writing, by version 4 as well.
+    ///
+    /// # Panics
+    /// As [`Ganesha::start`].
+    pub fn start_4(path: &Path) -> Self {
+        Self::speaking("3,4", &[Export { path: path.to_owned(), is_read_only: false }])
+    }
+
+    fn speaking(versions: &str, exports: &[Export]) -> Self {
         for tool in ["ganesha.nfsd", "rpcbind", "ip"] {
             let found = run_status("sh", ["-c", &format!("command -v {tool}")]).status.success();
             assert!(found, "{tool} is missing; `make tools` installs it");
@@ -69,7 +81,7 @@ impl Ganesha {
         for below in ["run", "run/rpcbind", "run/ganesha"] {
             fs::create_dir(directory.path().join(below)).unwrap();
         }
-        fs::write(directory.path().join("ganesha.conf"), configuration(exports)).unwrap();
+        fs::write(directory.path().join("ganesha.conf"), configuration(exports, versions)).unwrap();
         let namespace = Namespace::new();
         let rpcbind = namespace.run(directory.path(), "exec rpcbind -f");
         namespace.wait_for(111);
@@ -83,6 +95,11 @@ impl Ganesha {
     pub fn target(&self, export: &Path, below: &str) -> String {
         let (nfs, mount) = (self.nfs.port(), self.mount.port());
         format!("nfs://127.0.0.1:{nfs}{}{below}?mountport={mount}", export.display())
+    }
+
+    /// The first export by version 4, as a machine sees it that knows this one as `host`.
+    pub fn target_4(&self, host: &str) -> String {
+        format!("nfs://{host}:{}/1?version=4", self.nfs.port())
     }
 
     /// Another proxy in front of the NFS service, with no faults of the first.
@@ -161,12 +178,13 @@ fn seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-fn configuration(exports: &[Export]) -> String {
+fn configuration(exports: &[Export], versions: &str) -> String {
     let mut text = format!(
         "NFS_CORE_PARAM {{ NFS_Port={NFS_PORT}; MNT_Port={MOUNT_PORT}; Enable_NLM=false; Enable_RQUOTA=false;
-           NFS_Protocols=3; mount_path_pseudo=false; Enable_UDP=false; }}
+           NFS_Protocols={versions}; mount_path_pseudo=false; Enable_UDP=false; }}
          NFS_KRB5 {{ Active_krb5=false; }}
-         EXPORT_DEFAULTS {{ Protocols=3; Transports=TCP; Squash=None; SecType=sys; }}\n"
+         NFSV4 {{ Graceless=true; Only_Numeric_Owners=true; Allow_Numeric_Owners=true; }}
+         EXPORT_DEFAULTS {{ Protocols={versions}; Transports=TCP; Squash=None; SecType=sys; }}\n"
     );
     for (number, export) in (1..).zip(exports) {
         let access = if export.is_read_only { "RO" } else { "RW" };

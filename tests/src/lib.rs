@@ -33,6 +33,7 @@ pub mod s3_scene;
 pub mod samba;
 pub mod sample;
 pub mod sessions;
+pub mod shared_disk;
 pub mod smb_scene;
 pub mod stacks;
 pub mod store_suite;

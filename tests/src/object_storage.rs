@@ -16,10 +16,15 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
+use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s_fs::FileSystem;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, oneshot};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{self, ServerConfig};
 
 use crate::proxy::Proxy;
 
@@ -59,6 +64,33 @@ impl ObjectStorage {
     /// # Panics
     /// Where it does not start.
     pub fn start(directory: &Path) -> Self {
+        Self::with(directory, None, S3Config::default())
+    }
+
+    /// The same over TLS, with the certificate and the key of these files.
+    ///
+    /// # Panics
+    /// As [`ObjectStorage::start`].
+    pub fn start_tls(directory: &Path, certificate: &Path, key: &Path) -> Self {
+        let chain = CertificateDer::pem_file_iter(certificate).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_no_client_auth();
+        let config = config.with_single_cert(chain, PrivateKeyDer::from_pem_file(key).unwrap()).unwrap();
+        Self::with(directory, Some(TlsAcceptor::from(Arc::new(config))), S3Config::default())
+    }
+
+    /// A server whose clock may not differ by a second from that of who asks: it differs from everybody's.
+    ///
+    /// # Panics
+    /// As [`ObjectStorage::start`].
+    pub fn start_with_another_clock(directory: &Path) -> Self {
+        let mut config = S3Config::default();
+        config.presigned_url_max_skew_time_secs = 0;
+        Self::with(directory, None, config)
+    }
+
+    fn with(directory: &Path, tls: Option<TlsAcceptor>, config: S3Config) -> Self {
         std::fs::create_dir_all(directory.join(BUCKET)).unwrap();
         let (tell, told) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
@@ -69,7 +101,7 @@ impl ObjectStorage {
             runtime.block_on(async {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
                 tell.send(listener.local_addr().unwrap()).unwrap();
-                tokio::spawn(serve(listener, directory, shown));
+                tokio::spawn(serve(listener, directory, shown, tls, config));
                 let _ = stopped.await;
             });
         });
@@ -93,17 +125,30 @@ impl ObjectStorage {
     }
 }
 
-async fn serve(listener: TcpListener, directory: PathBuf, manners: Arc<Manners>) {
+async fn serve(
+    listener: TcpListener,
+    directory: PathBuf,
+    manners: Arc<Manners>,
+    tls: Option<TlsAcceptor>,
+    config: S3Config,
+) {
     let mut builder = S3ServiceBuilder::new(FileSystem::new(&directory).unwrap());
     builder.set_auth(SimpleAuth::from_single(KEY, SECRET));
+    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     let service = builder.build();
     loop {
         let Ok((socket, _)) = listener.accept().await else { return };
-        let (service, manners, directory) = (service.clone(), manners.clone(), directory.clone());
+        let (service, manners, directory, tls) = (service.clone(), manners.clone(), directory.clone(), tls.clone());
         tokio::spawn(async move {
             let answer = service_fn(|request| answer(&service, &manners, &directory, request));
             // A client that breaks off is none of the server's business.
-            let _ = Builder::new().serve_connection(TokioIo::new(socket), answer).await;
+            let _ = match tls {
+                None => Builder::new().serve_connection(TokioIo::new(socket), answer).await,
+                Some(tls) => match tls.accept(socket).await {
+                    Ok(stream) => Builder::new().serve_connection(TokioIo::new(stream), answer).await,
+                    Err(_) => return,
+                },
+            };
         });
     }
 }

@@ -293,33 +293,34 @@ impl Shared {
                 let faults = self.faults.lock().unwrap();
                 (faults.delay, faults.rate)
             };
-            if let Some(rate) = rate {
-                self.take_turn(from_client, length as u64, rate);
-            }
+            let carried = rate.map_or_else(Instant::now, |rate| self.take_turn(from_client, length as u64, rate));
             let mut filled = queue.0.lock().unwrap();
-            let limit = if delay.is_zero() { UNDER_WAY } else { 1 << 12 };
+            let limit = match rate {
+                // What a link has room for, and what is under way on it.
+                Some(rate) => UNDER_WAY + (rate as f64 * delay.as_secs_f64()) as usize / PIECE,
+                None if delay.is_zero() => UNDER_WAY,
+                None => 1 << 12,
+            };
             while filled.0.len() >= limit && !filled.1 {
                 filled = queue.1.wait(filled).unwrap();
             }
-            filled.0.push_back((Instant::now() + delay, buffer[..length].to_vec()));
+            filled.0.push_back((carried + delay, buffer[..length].to_vec()));
             queue.1.notify_all();
         }
         queue.0.lock().unwrap().1 = true;
         queue.1.notify_all();
     }
 
-    /// Waits until the link, which all connections share, has carried `length` bytes.
-    fn take_turn(&self, from_client: bool, length: u64, rate: u64) {
-        let until = {
-            let mut busy = self.busy.lock().unwrap();
-            let slot = &mut busy[usize::from(from_client)];
-            let now = Instant::now();
-            let start = slot.filter(|end| *end > now).unwrap_or(now);
-            let end = start + Duration::from_nanos(length * 1_000_000_000 / rate);
-            *slot = Some(end);
-            end
-        };
-        thread::sleep(until.saturating_duration_since(Instant::now()));
+    /// When the link, which all connections share, will have carried `length` bytes more. Nobody sleeps for it here:
+    /// a thread that wakes up late would leave the link empty in between, as no real link is.
+    fn take_turn(&self, from_client: bool, length: u64, rate: u64) -> Instant {
+        let mut busy = self.busy.lock().unwrap();
+        let slot = &mut busy[usize::from(from_client)];
+        let now = Instant::now();
+        let start = slot.filter(|end| *end > now).unwrap_or(now);
+        let end = start + Duration::from_nanos(length * 1_000_000_000 / rate);
+        *slot = Some(end);
+        end
     }
 
     /// Hands bytes over when they are due.

@@ -13,7 +13,7 @@ use repository::{LeaseTimes, NfsAddress, NfsStore, Patience, Watch};
 use serde_json::json;
 use tempfile::TempDir;
 use tests::ganesha::{Export, Ganesha};
-use tests::program::sosei;
+use tests::program::{sosei, sosei_with};
 use tests::restored::FILL;
 use tests::sample::{Content, MIB, SampleDisk};
 use tests::{LoopDevice, Mounted, run, store_suite};
@@ -143,8 +143,10 @@ fn an_address_where_nobody_answers_is_told_within_ten_seconds() {
     let failed = sosei(["images", &target, "--json", "--progress", "json"]).expect(1);
     assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
     assert_eq!(failed.code(), "target-unreachable");
-    let wrong = |target: &str| sosei(["images", target, "--json"]).expect(2).code();
+    // Where the system has no client for it.
+    let wrong = |target: &str| sosei_with(&[("PATH", "/absent")], ["images", target, "--json"]).expect(2).code();
     assert_eq!(wrong("nfs://nas/export?version=4"), "target-nfs4");
+    assert_eq!(wrong("nfs://nas/export?version=4&uid=7"), "target-address");
     assert_eq!(wrong("nfs://nas"), "target-address");
     let secret = sosei(["images", "smb://me:hunter2@nas/share", "--json"]).expect(2);
     assert_eq!(secret.code(), "secret-in-target");

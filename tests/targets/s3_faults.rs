@@ -108,7 +108,7 @@ fn each_refusal_ends_the_save_with_its_own_kind() {
     let refusals = [
         ("403 AccessDenied", StoreErrorKind::Denied),
         ("403 InvalidAccessKeyId", StoreErrorKind::Login),
-        ("403 RequestTimeTooSkewed", StoreErrorKind::Login),
+        ("403 RequestTimeTooSkewed", StoreErrorKind::Clock),
         ("403 QuotaExceeded", StoreErrorKind::Quota),
         ("507 XMinioStorageFull", StoreErrorKind::NoSpace),
     ];

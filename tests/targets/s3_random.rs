@@ -6,3 +6,9 @@ use tests::s3_scene::Scene;
 fn random_faults_lose_nothing() {
     random_faults(&Scene::new(), 30);
 }
+
+#[test]
+#[ignore = "the hundred of `make test-faults-all`"]
+fn random_faults_lose_nothing_in_a_hundred_saves() {
+    random_faults(&Scene::new(), 100);
+}

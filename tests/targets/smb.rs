@@ -3,11 +3,12 @@
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use image::Store;
 use repository::{LeaseTimes, Patience, Secret, SmbAddress, SmbStore, Watch};
-use tests::program::sosei;
+use tests::program::{sosei, sosei_with};
 use tests::round_trip::{Way, disk};
 use tests::samba::{PASSWORD, Samba, Share, USER};
 use tests::sample::{MIB, SampleDisk};
@@ -115,7 +116,7 @@ fn each_refusal_has_its_own_words() {
     assert_eq!(code(samba.target("images", ""), &[], 2), "password-missing");
     assert_eq!(code(samba.target("images", ""), &[("SOSEI_PASSWORD_FILE", "/absent")], 2), "password-file");
     assert_eq!(code(samba.target("absent", ""), &right, 1), "target-no-export");
-    assert_eq!(code(samba.target("read-only", ""), &right, 1), "target-denied");
+    assert_eq!(code(samba.target("read-only", ""), &right, 1), "target-read-only");
     assert_eq!(code(samba.target("others", ""), &right, 1), "target-denied");
     let stranger = samba.target("images", "").replace(USER, "nobody-knows-me");
     // Samba would let the stranger in as a guest: that is not who was named.
@@ -133,6 +134,116 @@ fn each_refusal_has_its_own_words() {
     let environment = [("SOSEI_PASSWORD_FILE", file.to_str().unwrap())];
     let by_file = Way { target: samba.target("images", ""), environment: &environment };
     by_file.run(&["images", &by_file.target]).expect(0);
+}
+
+#[test]
+fn user_and_password_come_from_a_file_that_nobody_else_may_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let samba = Samba::start(&[Share::new("images", directory.path())]);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = elsewhere.path().join("credentials");
+    let path = file.to_str().unwrap();
+    let write = |text: &str, mode: u32| {
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let named = samba.target("images", "");
+    let unnamed = named.replace(&format!("{USER}@"), "");
+    let code = |target: &str, status: i32| {
+        let failed = sosei(["images", target, "--json", "--credentials", path]).expect(status);
+        assert!(!format!("{failed:?}").contains(PASSWORD), "{failed:?}");
+        failed.code()
+    };
+    let text = format!("username={USER}\npassword={PASSWORD}\ndomain=LAB\n");
+    for mode in [0o640, 0o604, 0o620] {
+        write(&text, mode);
+        assert_eq!(code(&named, 4), "credentials-open", "{mode:o}");
+    }
+    write(&text, 0o600);
+    std::os::unix::fs::chown(&file, Some(12345), None).unwrap();
+    assert_eq!(code(&named, 4), "credentials-open");
+    std::os::unix::fs::chown(&file, Some(0), None).unwrap();
+    let disk = disk();
+    let arguments = ["save", &unnamed, "node", disk.text(), "--json", "--progress", "json", "--credentials", path];
+    let saved = sosei_with(&[("SOSEI_PASSWORD", "wrong")], arguments).expect(0);
+    assert!(!format!("{saved:?}").contains(PASSWORD) && !saved.stderr.contains("guest"), "{saved:?}");
+    let kept = tests::run_status("grep", ["-r", "-a", "-l", "-F", PASSWORD, directory.path().to_str().unwrap()]);
+    assert_eq!(String::from_utf8_lossy(&kept.stdout), "");
+    let other = named.replace(USER, "somebody");
+    assert_eq!(code(&other, 2), "credentials-user");
+    write(&format!("pasword={PASSWORD}\n"), 0o600);
+    assert_eq!(code(&named, 2), "credentials-file");
+    write("domain=LAB\n", 0o600);
+    assert_eq!(code(&named, 2), "password-missing");
+    fs::remove_file(&file).unwrap();
+    assert_eq!(code(&named, 2), "credentials-file");
+    // Nor is anything that can't be a file waited for.
+    run("mkfifo", ["-m", "600", path]);
+    assert_eq!(code(&named, 2), "credentials-file");
+}
+
+#[test]
+fn a_crash_leaves_no_copy_of_the_memory_behind() {
+    use std::os::unix::process::ExitStatusExt;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    // Whatever the shell allows; the program itself must not.
+    let script = "ulimit -c unlimited; exec \"$@\"";
+    let program = tests::program::path();
+    let target = format!("smb://me@{}/images", silent.local_addr().unwrap());
+    let mut command = tests::tool::command("sh", ["-c", script, "sh", program.to_str().unwrap(), "images", &target]);
+    let mut child = command.current_dir(directory.path()).env("SOSEI_PASSWORD", PASSWORD).spawn().unwrap();
+    let waited = silent.accept();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::ABORT).unwrap();
+    let status = child.wait().unwrap();
+    waited.unwrap();
+    assert_eq!(status.signal(), Some(6));
+    assert!(!status.core_dumped(), "{status:?}");
+    let line = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(line.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"], "{line}");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+/// A file system that takes no more than these bytes, though its disk has room.
+fn limited(bytes: u64) -> (SampleDisk, LoopDevice, Mounted) {
+    let file = SampleDisk::new("target.img", 256 * MIB);
+    run("mkfs.btrfs", ["-q", file.text()]);
+    let device = LoopDevice::attach(&file.path, 512);
+    let whole = Mounted::of_type("btrfs", device.path(), "rw");
+    let kept = whole.path().join("kept");
+    let below = kept.to_str().unwrap();
+    run("btrfs", ["quota", "enable", whole.path().to_str().unwrap()]);
+    run("btrfs", ["subvolume", "create", below]);
+    run("btrfs", ["qgroup", "limit", &bytes.to_string(), below]);
+    fs::set_permissions(&kept, fs::Permissions::from_mode(0o777)).unwrap();
+    drop(whole);
+    let mounted = Mounted::of_type("btrfs", device.path(), "subvol=kept");
+    (file, device, mounted)
+}
+
+#[test]
+fn a_quota_that_is_used_up_is_told_by_every_target() {
+    let (_file, _device, mounted) = limited(8 * MIB);
+    let kept = mounted.path();
+    let disk = disk();
+    let samba = Samba::start(&[Share::new("images", kept)]);
+    let server = tests::ganesha::Ganesha::start(kept);
+    let shared = way(&samba, "images");
+    for (name, target, code) in [
+        ("a", kept.to_str().unwrap().to_owned(), "target-quota"),
+        ("b", server.target(kept, ""), "target-quota"),
+        // Samba tells a quota that is used up as a full disk, because programs for Windows expect that.
+        ("c", shared.target.clone(), "target-full"),
+    ] {
+        let way = Way { target, environment: shared.environment };
+        let failed = way.save(name, &disk).expect(1);
+        assert_eq!(failed.code(), code, "{}: {}", way.target, failed.stdout);
+        assert!(!kept.join(format!("images/{name}/manifest.json")).exists(), "{}", way.target);
+        run("sh", ["-ec", "rm -rf \"$1\"/*; sync -f \"$1\"", "sh", kept.to_str().unwrap()]);
+    }
+    drop((server, samba));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use tests::program::sosei;
+use tests::program::{sosei, sosei_with};
 use tests::sample::{Content, MIB, SampleDisk};
 use tests::{LoopDevice, Mounted, Protected, run, run_status};
 
@@ -113,6 +113,26 @@ fn a_disk_that_is_not_there_or_there_twice_is_told() {
     let message = twice.json()["error"]["message"].as_str().unwrap().to_owned();
     assert!(message.contains(&format!("{}p2", second.path().display())), "{message}");
     assert!(!is_mounted(&second));
+}
+
+#[test]
+fn an_ntfs_disk_is_a_target_by_whatever_mounts_it() {
+    let label = label("N");
+    let file = SampleDisk::new("usb.img", 64 * MIB);
+    run("mkfs.ntfs", ["-q", "-F", "-Q", "-L", &label, file.text()]);
+    let device = LoopDevice::attach(&file.path, 512);
+    let disk = source();
+    let target = format!("usb:{label}");
+    let protected = Protected::new(&device);
+    sosei(["save", &target, "node", disk.text()]).expect(0);
+    sosei(["compare", &target, "node", disk.text()]).expect(0);
+    assert!(!is_mounted(&device) && protected.is_read_only());
+    // One that can't be mounted is told, and is protected again.
+    if !fs::read_to_string("/proc/filesystems").unwrap().contains("ntfs3") {
+        let failed = sosei_with(&[("PATH", "/absent")], ["images", &target, "--json"]).expect(1);
+        assert_eq!(failed.code(), "usb-mount");
+    }
+    assert!(!is_mounted(&device) && protected.is_read_only());
 }
 
 #[test]

@@ -135,6 +135,10 @@ pub enum StoreErrorKind {
     ReadOnly,
     /// The server does not know the user, or the password is wrong.
     Login,
+    /// The clock of the server and that of this machine differ too much for it to accept the user.
+    Clock,
+    /// The server can't show that it is the one that was named: its certificate is not trusted.
+    Untrusted,
     /// The server has no such export, share or bucket, or not for this machine.
     NoExport,
     /// The server did not answer, and waiting for it was given up.

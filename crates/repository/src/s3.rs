@@ -131,7 +131,7 @@ impl Bucket {
     }
 
     async fn ask<T>(&self, request: impl Future<Output = object_store::Result<T>>) -> Result<T, Fault> {
-        object::ask(self, request).await
+        object::ask(&self.line, request).await
     }
 
     /// Does one operation, again where the server does not answer. `attempt` is told the number of the try.

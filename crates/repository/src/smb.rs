@@ -165,7 +165,7 @@ impl Server {
             if number > 0 {
                 may_repeat(&self.leases, path)?;
             }
-            attempt(share, number).await
+            attempt(share, number).await.map_err(|fault| share.refusal_of_change(fault))
         })
     }
 

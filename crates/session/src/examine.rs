@@ -7,10 +7,12 @@ use cluster::Scope;
 use cluster::checklist::{Detected, Language, Resync, Subject};
 use cluster::offline::{Examination, Found, System};
 use filesystem::Survey;
-use image::{ChunkIndex, DiskRecord, FindingRecord, Manifest, Store, checklist_path};
+use image::{DiskRecord, FindingRecord, Manifest, Store, checklist_path};
 use layout::{Layout, RegionKind};
 
 use crate::error::Result;
+use crate::index::read_index;
+use crate::progress::{Cancel, Observer};
 use crate::restore::plan::open_map;
 use crate::source::Source;
 use crate::view::RegionView;
@@ -69,7 +71,13 @@ pub fn systems_on(disks: &[(String, &dyn Disk)]) -> Vec<System> {
 ///
 /// # Errors
 /// Where the repository can't be read.
-pub fn examine_image(store: &dyn Store, index: &ChunkIndex, manifest: &Manifest) -> Result<Found> {
+pub fn examine_image(
+    store: &dyn Store,
+    manifest: &Manifest,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<Found> {
+    let index = read_index(store, observer, cancel)?;
     let mut examination = Examination::default();
     let mut views = Vec::new();
     for disk in &manifest.disks {
@@ -92,7 +100,7 @@ pub fn examine_image(store: &dyn Store, index: &ChunkIndex, manifest: &Manifest)
                 continue;
             }
             if let Some(map) = open_map(store, manifest, disk, &region.name)? {
-                let view = RegionView::new(store, index, map, manifest.image.as_str(), &name)?;
+                let view = RegionView::new(store, &index, map, manifest.image.as_str(), &name)?;
                 let is_member = record.layers.iter().any(|layer| layer.kind != "drbd");
                 views.push((name, view, is_member));
             }
@@ -186,10 +194,14 @@ pub fn records_of(found: &Found) -> (Vec<serde_json::Value>, Vec<FindingRecord>)
 
 /// What a checklist for an image is made of. A resynchronisation is estimated for a link of 1 Gbit/s.
 pub fn checklist_of(manifest: &Manifest) -> Subject {
-    let found = found_in(manifest);
-    let bytes = mirrored_bytes(manifest, &found);
+    checklist_from(manifest, &found_in(manifest))
+}
+
+/// The same from what was found by another look at the image.
+pub fn checklist_from(manifest: &Manifest, found: &Found) -> Subject {
+    let bytes = mirrored_bytes(manifest, found);
     let resync = (bytes > 0).then_some(Resync { bytes, bytes_per_second: Resync::GIGABIT });
-    let mut subject = Subject::new(&found, resync);
+    let mut subject = Subject::new(found, resync);
     if subject.restored.is_none() && !found.systems.is_empty() {
         subject.restored = Some(manifest.image.to_string());
     }

@@ -31,7 +31,7 @@ pub use cluster::checklist::{Importance, Language, Step, Subject};
 pub use cluster::offline::{Found, System};
 pub use compare::{Comparison, Difference, compare};
 pub use error::{Error, Refusal, RequestError, Result};
-pub use examine::{checklist_of, checklist_title, examine_disks, examine_image, found_in, systems_on};
+pub use examine::{checklist_from, checklist_of, checklist_title, examine_disks, examine_image, found_in, systems_on};
 pub use guard::{ClosedGate, Guard, Surroundings, Watched};
 pub use identity::{IdentityPlan, apply_identity, plan_identity, plan_identity_guarded};
 pub use inventory::{HardwareDifference, hardware_differences};

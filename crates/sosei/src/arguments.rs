@@ -33,7 +33,7 @@ pub struct Arguments {
 }
 
 /// What all commands take.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct General {
     /// Print one JSON document on standard output
     #[arg(long, global = true)]
@@ -44,6 +44,9 @@ pub struct General {
     /// Language; default from the locale
     #[arg(long, global = true, value_enum)]
     pub lang: Option<Language>,
+    /// A file with user, password or keys of the target, which nobody else may read
+    #[arg(long, global = true, value_name = "FILE")]
+    pub credentials: Option<PathBuf>,
 }
 
 /// How progress is shown.
@@ -99,6 +102,9 @@ pub enum Command {
         /// Only what is right where another node has newer data, or where all nodes are restored
         #[arg(long, value_enum, value_name = "one-node|all-nodes")]
         scope: Option<ScopeChoice>,
+        /// What the link between the nodes carries, in Mbit/s: for the time of a full resynchronisation
+        #[arg(long, value_name = "MBIT", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+        link: u64,
     },
     /// The images of all nodes of a cluster that belong together
     Set {

@@ -20,14 +20,14 @@ use crate::failure::Failure;
 use crate::framebuffer;
 
 /// Does what was asked; returns the exit status.
-pub fn run(command: Command, general: General) -> Result<u8, Failure> {
+pub fn run(command: Command, general: &General) -> Result<u8, Failure> {
     match command {
         Command::Disks { disks } => disks::run(&disks, general),
         Command::Save(save) => save::run(&save, general),
         Command::Restore(restore) => restore::run(&restore, general),
         Command::Identity { command } => identity::run(&command, general),
         Command::Images { target } => images::run(&target, general),
-        Command::Checklist { target, image, scope } => checklist::run(&target, &image, scope, general),
+        Command::Checklist { target, image, scope, link } => checklist::run(&target, &image, scope, link, general),
         Command::Show { target, image } => show::run(&target, &image, general),
         Command::Set { command } => set::run(&command, general),
         Command::Verify { target, image, quick } => verify::run(&target, image, quick, general),

@@ -346,6 +346,10 @@ impl Failure {
                 ("target-read-only", t!("failure.target_read_only", details = details), t!("next.writable"))
             }
             StoreErrorKind::Login => ("target-login", t!("failure.target_login", details = details), t!("next.login")),
+            StoreErrorKind::Clock => ("target-clock", t!("failure.target_clock", details = details), t!("next.clock")),
+            StoreErrorKind::Untrusted => {
+                ("target-untrusted", t!("failure.target_untrusted", details = details), t!("next.untrusted"))
+            }
             StoreErrorKind::NoExport => {
                 ("target-no-export", t!("failure.target_no_export", details = details), t!("next.export"))
             }

@@ -31,6 +31,7 @@ use clap::{CommandFactory, Parser};
 rust_i18n::i18n!("locales", fallback = "en");
 
 fn main() -> ExitCode {
+    keep_memory_from_files();
     language::use_language_of_the_system();
     let arguments = match arguments::Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -53,9 +54,9 @@ fn main() -> ExitCode {
     }
     let json = arguments.general.json;
     let done = match arguments.command {
-        Some(command) if arguments.disks.is_empty() => commands::run(command, arguments.general),
+        Some(command) if arguments.disks.is_empty() => commands::run(command, &arguments.general),
         Some(_) => Err(failure::Failure::usage("usage", &rust_i18n::t!("failure.disk_option"))),
-        None if screens::can_open() && !json => screens::run(arguments.disks),
+        None if screens::can_open() && !json => screens::run(arguments.disks, arguments.general.credentials),
         None => {
             let help = arguments::Arguments::command().render_help();
             if json {
@@ -75,4 +76,12 @@ fn main() -> ExitCode {
             ExitCode::from(failure.status)
         }
     }
+}
+
+/// Passwords and keys lie in memory: where the program crashes, no file and no other program gets a copy of it.
+fn keep_memory_from_files() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    // Each alone helps; a system that knows neither makes no such copies.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }

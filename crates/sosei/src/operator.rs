@@ -10,6 +10,7 @@ use cluster::sharing::Purpose;
 use repository::{Contact, S3Keys, Secret};
 use session::{Cancel, ClosedGate, Observer, RestorePlan, SavePlan, Scope};
 
+use crate::arguments::General;
 use crate::failure::Failure;
 
 /// Is told what happens while something is done.
@@ -21,19 +22,25 @@ pub trait Reporter: Observer + Send + Sync {
     fn finish(&self) {}
 }
 
-/// Passwords and keys of a target.
+/// Where passwords and keys of a target come from: what was typed, then the file, then the environment, and last a
+/// question at the terminal.
 #[derive(Clone, Debug, Default)]
-pub enum Credentials {
-    /// From the environment, from files, or asked for at the terminal.
-    #[default]
-    Sought,
-    /// Given by the operator, the rest from the environment; never asked for.
-    Given {
-        /// The password of a share.
-        password: Option<Secret>,
-        /// Keys of object storage.
-        keys: Option<S3Keys>,
-    },
+pub struct Credentials {
+    /// The password of a share, typed at the screens.
+    pub password: Option<Secret>,
+    /// Keys of object storage, typed at the screens.
+    pub keys: Option<S3Keys>,
+    /// The file that `--credentials` names.
+    pub file: Option<PathBuf>,
+    /// Whether what is nowhere may be asked for.
+    pub may_ask: bool,
+}
+
+impl Credentials {
+    /// Those of a call of the program at a command line.
+    pub fn of_a_call(general: &General) -> Self {
+        Self { file: general.credentials.clone(), may_ask: true, ..Self::default() }
+    }
 }
 
 /// Somebody who decides.

@@ -37,7 +37,7 @@ struct State {
 
 impl Progress {
     /// Shows progress as asked for.
-    pub fn new(general: General) -> Arc<Self> {
+    pub fn new(general: &General) -> Arc<Self> {
         let kind = match general.progress {
             ProgressKind::Auto if std::io::stderr().is_terminal() => ProgressKind::Bar,
             ProgressKind::Auto => ProgressKind::None,

@@ -101,8 +101,9 @@ pub fn can_open() -> bool {
     terminal::is_there()
 }
 
-/// Opens the screens, with files that hold disks beside those that are attached. Returns the exit status.
-pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
+/// Opens the screens, with files that hold disks beside those that are attached, and a file with passwords and keys.
+/// Returns the exit status.
+pub fn run(files: Vec<PathBuf>, credentials: Option<PathBuf>) -> Result<u8, Failure> {
     let system = |error: io::Error| Failure::from(session::Error::System(error));
     let directory = runtime::directory();
     let (look, settings) = (look(), settings());
@@ -123,7 +124,7 @@ pub fn run(files: Vec<PathBuf>) -> Result<u8, Failure> {
     let host_seeker = settings.is_appliance.then(|| (tells.clone(), files.clone()));
     let (working, ended) = mpsc::channel::<()>();
     std::thread::spawn(move || {
-        worker::run(&to_do, &tells, &files);
+        worker::run(&to_do, &tells, &files, credentials.as_deref());
         drop(working);
     });
     let (columns, lines) = hello.size;

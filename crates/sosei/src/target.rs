@@ -1,6 +1,8 @@
 //! Where a repository is, as an operator writes it.
 
 mod address;
+mod credentials_file;
+mod export;
 mod prompt;
 mod secret;
 mod usb;
@@ -16,6 +18,7 @@ use rust_i18n::t;
 use session::{Cancel, Event};
 
 use self::address::{Address, AddressError, Part};
+use crate::arguments::General;
 use crate::failure::Failure;
 use crate::operator::{Credentials, Operator, Reporter};
 
@@ -26,12 +29,27 @@ pub struct Target {
     /// Its directory on this machine, where it has one.
     pub directory: Option<PathBuf>,
     /// Unmounted after the store was closed: fields go in this order.
-    _mounted: Option<usb::Mounted>,
+    _mounted: Option<Mounted>,
+}
+
+/// What was mounted for a target, and is unmounted with it.
+enum Mounted {
+    /// A file system of an attached disk.
+    #[expect(dead_code, reason = "held until it is dropped")]
+    Disk(usb::Mounted),
+    /// An export.
+    #[expect(dead_code, reason = "held until it is dropped")]
+    Export(export::Export),
 }
 
 impl Target {
     fn of(store: impl Store + 'static, directory: Option<PathBuf>) -> Self {
         Self { store: Box::new(store), directory, _mounted: None }
+    }
+
+    fn mounted(store: DirectoryStore, mounted: Mounted) -> Self {
+        let directory = Some(store.root().to_owned());
+        Self { store: Box::new(store), directory, _mounted: Some(mounted) }
     }
 }
 
@@ -41,15 +59,16 @@ pub fn open_for(operator: &dyn Operator, text: &str, disks: &[PathBuf]) -> Resul
     open_with(text, disks, &operator.credentials(), operator.reporter(), operator.cancel())
 }
 
-/// The same for a command that decides nothing: passwords come from where a command line finds them.
+/// The same for a command that decides nothing and works with no disk: passwords come from where a command line finds
+/// them.
 pub fn open<R: Reporter + 'static>(
     text: &str,
-    disks: &[PathBuf],
+    general: &General,
     progress: &Arc<R>,
     cancel: &Cancel,
 ) -> Result<Target, Failure> {
     let reporter: Arc<dyn Reporter> = progress.clone();
-    open_with(text, disks, &Credentials::Sought, reporter, cancel)
+    open_with(text, &[], &Credentials::of_a_call(general), reporter, cancel)
 }
 
 /// The attached file systems that may be targets by their label or UUID, and what each is.
@@ -68,7 +87,8 @@ fn open_with(
     match address {
         Address::Directory(path) => open_directory(text, &path),
         Address::Usb { label, path } => usb::open(text, &label, &path, disks),
-        Address::Nfs(address) => open_nfs(text, &address, watch(reporter, cancel)),
+        Address::Nfs(address) if address.version == Some(4) => export::open(text, &address, cancel),
+        Address::Nfs(address) => open_nfs(&address, watch(reporter, cancel)),
         Address::Smb(address) => open_smb(address, credentials, reporter, cancel),
         Address::S3(address) => open_s3(address, credentials, watch(reporter, cancel)),
     }
@@ -84,22 +104,19 @@ fn open_directory(text: &str, path: &Path) -> Result<Target, Failure> {
     }
 }
 
-fn open_nfs(text: &str, address: &NfsAddress, watch: Watch) -> Result<Target, Failure> {
-    if address.version == Some(4) {
-        let export = format!("{}:{}", address.host, address.path);
-        return Err(Failure::usage("target-nfs4", &t!("failure.target_nfs4", target = text, export = export)));
-    }
+fn open_nfs(address: &NfsAddress, watch: Watch) -> Result<Target, Failure> {
     let store = NfsStore::open(address, Patience::default(), watch).map_err(|error| Failure::from_store(&error))?;
     Ok(Target::of(store, None))
 }
 
 fn open_smb(
-    address: SmbAddress,
+    mut address: SmbAddress,
     credentials: &Credentials,
     reporter: Arc<dyn Reporter>,
     cancel: &Cancel,
 ) -> Result<Target, Failure> {
     let server = host_and_port(&address.host, None);
+    secret::complete(&mut address, credentials)?;
     let password = match &address.user {
         Some(user) => Some(secret::password(user, &server, credentials)?),
         None => {

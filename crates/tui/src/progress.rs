@@ -209,7 +209,7 @@ mod tests {
         let mut progress = Progress::default();
         progress.session(&Event::Began { phase: Phase::Save, total: 100 }, Language::English);
         assert_eq!(progress.busy(), None);
-        for second in 0..30 {
+        for second in 0..30_u64 {
             // The disk was busy at first, and has waited for the target since.
             let disk = 1000 * second.min(15);
             let target = 950 * second.saturating_sub(15);

@@ -410,7 +410,7 @@ fn scenes(language: Language, drawing: Drawing) -> Vec<Scene> {
     add("35-usb", state);
     let mut state = assigned(3);
     press(&mut state, &[Key::Enter, Key::Down, Key::Enter, Key::End, Key::Enter]);
-    press(&mut state, &[Key::Character(' '), Key::Character('m')]);
+    press(&mut state, &[Key::Down, Key::Character(' '), Key::Character('m')]);
     add("36-restore-regions", state);
     let mut state = assigned(2);
     press(&mut state, &[Key::Enter, Key::Enter, Key::Down, Key::Down, Key::Enter, Key::Enter, Key::Down, Key::Enter]);

@@ -7,7 +7,7 @@ use image::Store;
 use repository::{Patience, Watch};
 use tests::fill::content;
 use tests::network_faults::World;
-use tests::rates::{self, MIB, Rates, Target};
+use tests::rates::{self, Copier, MIB, Target};
 use tests::{nfs_scene, s3_scene, smb_scene};
 
 fn main() {
@@ -23,27 +23,27 @@ fn main() {
                 open: &|below| -> Box<dyn Store> { Box::new(scene.open(below, Patience::default(), Watch::default())) },
                 disk: &|mebibytes| scene.disk(mebibytes),
             };
-            let one = || rates::nfs::plain(&scene, 1, &bytes);
-            let four = || rates::nfs::plain(&scene, 4, &bytes);
-            let plain: [(&str, &dyn Fn() -> Rates); 2] =
+            let one = |bytes: &[u8]| rates::nfs::plain(&scene, 1, bytes);
+            let four = |bytes: &[u8]| rates::nfs::plain(&scene, 4, bytes);
+            let plain: [(&str, Copier<'_>); 2] =
                 [("nfs3_client alone, 1 connection", &one), ("nfs3_client alone, 4 connections", &four)];
             rates::report(&target, &plain, &bytes, rounds);
         }
         "smb" => {
             let scene = smb_scene::Scene::new();
-            let plain = || rates::smb::plain(&scene, &bytes);
+            let plain = |bytes: &[u8]| rates::smb::plain(&scene, bytes);
             report(&scene, "smb2 alone", &plain, &bytes, rounds);
         }
         "s3" => {
             let scene = s3_scene::Scene::new();
-            let plain = || rates::s3::plain(&scene, &bytes);
+            let plain = |bytes: &[u8]| rates::s3::plain(&scene, bytes);
             report(&scene, "object_store alone", &plain, &bytes, rounds);
         }
         other => panic!("{other}: nfs, smb or s3"),
     }
 }
 
-fn report(world: &dyn World, name: &str, plain: &dyn Fn() -> Rates, bytes: &[u8], rounds: usize) {
+fn report(world: &dyn World, name: &str, plain: Copier<'_>, bytes: &[u8], rounds: usize) {
     let target = Target {
         proxy: world.proxy(),
         open: &|below| world.open(below, Patience::default(), Watch::default()),

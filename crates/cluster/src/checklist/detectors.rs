@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
+use super::Language;
+
 /// A detector that has evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detected {
@@ -22,6 +24,8 @@ struct Document {
 #[derive(Deserialize)]
 pub(super) struct Detector {
     pub(super) id: String,
+    en: String,
+    ja: String,
     #[serde(default)]
     any: Vec<String>,
     #[serde(default)]
@@ -37,6 +41,17 @@ static DETECTORS: LazyLock<Vec<Detector>> = LazyLock::new(|| {
 #[cfg(test)]
 pub(super) fn all() -> &'static [Detector] {
     &DETECTORS
+}
+
+impl Detected {
+    /// What was detected, in words; its id where a newer program detected it.
+    pub fn name(&self, language: Language) -> &str {
+        let known = DETECTORS.iter().find(|detector| detector.id == self.id);
+        known.map_or(&self.id, |detector| match language {
+            Language::En => &detector.en,
+            Language::Ja => &detector.ja,
+        })
+    }
 }
 
 /// Every atom of every detector, once.

@@ -25,6 +25,9 @@ const SMALL: usize = 64 << 10;
 /// A server that forgets everything between WRITE and COMMIT this often in a row will not take the file.
 const FORGETTING_LIMIT: u32 = 100;
 
+/// Buffers of blocks that are kept for the next ones: memory that the system gives anew is filled with zeros first.
+const SPARE_BUFFERS: usize = 16;
+
 /// Work for the threads that write.
 pub enum Job {
     /// A block goes out.
@@ -38,6 +41,29 @@ pub enum Job {
 pub struct Block {
     offset: u64,
     bytes: Arc<Vec<u8>>,
+}
+
+/// Buffers of blocks that are stable.
+#[derive(Default)]
+pub struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    fn take(&self) -> Vec<u8> {
+        self.spare().pop().unwrap_or_default()
+    }
+
+    fn give(&self, block: Block) {
+        let Some(mut buffer) = Arc::into_inner(block.bytes) else { return };
+        let mut spare = self.spare();
+        if spare.len() < SPARE_BUFFERS {
+            buffer.clear();
+            spare.push(buffer);
+        }
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A file on its way to the server.
@@ -156,6 +182,9 @@ impl StoreFile for NfsFile {
             let room = block_bytes.saturating_sub(self.buffer.len());
             let (now, later) = rest.split_at(room.min(rest.len()));
             if self.buffer.capacity() < self.buffer.len().saturating_add(now.len()) && bytes.len() > SMALL {
+                if self.buffer.is_empty() {
+                    self.buffer = self.server.buffers.take();
+                }
                 self.buffer.reserve_exact(room);
             }
             self.buffer.extend_from_slice(now);
@@ -273,7 +302,7 @@ impl Outgoing {
             let known = known.min(state.kept.len());
             let late = state.kept.split_off(known);
             let settled = std::mem::replace(&mut state.kept, late);
-            let forgotten: Vec<_> = settled.into_iter().filter(|(_, taken)| *taken != verifier).collect();
+            let (forgotten, stable): (Vec<_>, Vec<_>) = settled.into_iter().partition(|(_, taken)| *taken != verifier);
             state.kept_bytes = state.kept.iter().chain(&forgotten).map(|(block, _)| block.bytes.len()).sum();
             state.forgetting = if forgotten.len() < known { 0 } else { state.forgetting.saturating_add(1) };
             self.changed.notify_all();
@@ -282,6 +311,8 @@ impl Outgoing {
                 let fault = Fault::lasting(StoreErrorKind::Io, text);
                 return Err(fault.at("writing", server.location().to_owned(), &self.path));
             }
+            drop(state);
+            stable.into_iter().for_each(|(block, _)| server.buffers.give(block));
             Ok(forgotten)
         });
         let outcome = forgotten.and_then(|forgotten| {

@@ -13,6 +13,7 @@ use nfs3_client::nfs3_types::rpc::{auth_unix, opaque_auth};
 use nfs3_client::nfs3_types::xdr_codec::Opaque;
 use nfs3_client::{MountClient, MountError, Nfs3Client, PortmapperClient};
 
+use super::file::Buffers;
 use super::rpc::{FileId, Handle, Rpc};
 use super::socket::{Socket, ready};
 use super::status::{Trouble, of_mount, of_portmap};
@@ -45,6 +46,8 @@ pub struct Server {
     root_id: Mutex<Option<FileId>>,
     data: Pool,
     locks: Pool,
+    /// For blocks of files that are written.
+    pub buffers: Buffers,
 }
 
 /// What mounting an export tells.
@@ -72,6 +75,7 @@ impl Server {
             root_id: Mutex::default(),
             data: Pool::new(CONNECTIONS),
             locks: Pool::new(LOCK_CONNECTIONS),
+            buffers: Buffers::default(),
         };
         server.call("mounting", &address.path, |_, _| Ok(()))?;
         server.line.opened();

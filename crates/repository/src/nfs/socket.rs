@@ -22,6 +22,9 @@ use crate::patience::{Line, TICK};
 
 /// No reply that was asked for is larger: 1 MiB of data and its frame.
 const REPLY_LIMIT: usize = 2 << 20;
+/// What stands before each fragment: its length, and whether it is the last.
+const HEADER_BYTES: usize = 4;
+const LAST_FRAGMENT: u32 = 0x8000_0000;
 /// After this time without an answer the operator is told.
 const SLOW: Duration = Duration::from_secs(10);
 /// How long a call still waits after the operator wanted to stop.
@@ -71,9 +74,11 @@ pub struct Socket {
     stream: TcpStream,
     line: Arc<Line>,
     clock: Clock,
-    /// The reply that is being read, as one fragment, and how much of it was read.
+    /// What is kept of the reply that is being read, as one fragment, and how much of that was handed on.
     reply: Vec<u8>,
     position: usize,
+    /// Bytes of the reply that come behind that, straight from the server.
+    behind: usize,
 }
 
 impl Socket {
@@ -87,7 +92,7 @@ impl Socket {
         for address in resolve(line, &clock, host, port)? {
             match connect(line, &clock, address, is_privileged) {
                 Ok(stream) => {
-                    return Ok(Self { stream, line: line.clone(), clock, reply: Vec::new(), position: 0 });
+                    return Ok(Self { stream, line: line.clone(), clock, reply: Vec::new(), position: 0, behind: 0 });
                 }
                 Err(error) => failed = error,
             }
@@ -100,39 +105,51 @@ impl Socket {
         self.clock.clone()
     }
 
-    /// Reads a whole reply: all fragments of one record, put together.
+    /// Reads the beginning of a reply. One in several fragments is read to its end, and put together.
     fn read_reply(&mut self) -> io::Result<()> {
         self.position = 0;
         self.reply.clear();
-        self.reply.extend([0; 4]);
+        self.reply.extend([0; HEADER_BYTES]);
         loop {
-            let mut header = [0; 4];
+            let mut header = [0; HEADER_BYTES];
             self.read_exact(&mut header)?;
             let header = u32::from_be_bytes(header);
-            let length = usize::try_from(header & 0x7fff_ffff).unwrap_or(usize::MAX);
+            let length = usize::try_from(header & !LAST_FRAGMENT).unwrap_or(usize::MAX);
             let start = self.reply.len();
             let end = start.saturating_add(length);
             if end > REPLY_LIMIT {
                 let text = format!("a reply of {end} bytes, at most {REPLY_LIMIT} are expected");
                 return Err(io::Error::new(ErrorKind::InvalidData, text));
             }
+            if header & LAST_FRAGMENT != 0 && start == HEADER_BYTES {
+                self.behind = length;
+                break;
+            }
             let mut reply = std::mem::take(&mut self.reply);
             reply.resize(end, 0);
             let read = self.read_exact(reply.get_mut(start..).unwrap_or_default());
             self.reply = reply;
             read?;
-            if header & 0x8000_0000 != 0 {
+            if header & LAST_FRAGMENT != 0 {
                 break;
             }
         }
-        let length = u32::try_from(self.reply.len().saturating_sub(4)).unwrap_or(u32::MAX);
-        let header = (length | 0x8000_0000).to_be_bytes();
-        self.reply.get_mut(..4).unwrap_or_default().copy_from_slice(&header);
+        let length = self.reply.len().saturating_sub(HEADER_BYTES).saturating_add(self.behind);
+        let header = (u32::try_from(length).unwrap_or(u32::MAX) | LAST_FRAGMENT).to_be_bytes();
+        self.reply.get_mut(..HEADER_BYTES).unwrap_or_default().copy_from_slice(&header);
         Ok(())
     }
 
     fn read_exact(&mut self, mut buffer: &mut [u8]) -> io::Result<()> {
         while !buffer.is_empty() {
+            let count = self.read_some(buffer)?;
+            buffer = buffer.get_mut(count..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
             match self.stream.read(buffer) {
                 // The client crate would try again for ever.
                 Ok(0) => {
@@ -140,12 +157,11 @@ impl Socket {
                 }
                 Ok(count) => {
                     self.clock.moved();
-                    buffer = buffer.get_mut(count..).unwrap_or_default();
+                    return Ok(count);
                 }
                 Err(error) => self.after(error)?,
             }
         }
-        Ok(())
     }
 
     /// Whether a socket call that did not succeed may be repeated.
@@ -164,7 +180,16 @@ impl Socket {
 
 impl nfs3_client::io::AsyncRead for Socket {
     async fn async_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
         if self.position >= self.reply.len() {
+            if self.behind > 0 {
+                let most = buffer.len().min(self.behind);
+                let count = self.read_some(buffer.get_mut(..most).unwrap_or_default())?;
+                self.behind = self.behind.saturating_sub(count);
+                return Ok(count);
+            }
             self.read_reply()?;
         }
         let rest = self.reply.get(self.position..).unwrap_or_default();
@@ -339,7 +364,15 @@ mod tests {
     #[test]
     fn an_end_is_an_error_at_once() {
         let mut socket = socket(b"\x80\x00\x00\x04ab", false, &line(Duration::from_secs(3600)));
-        assert_eq!(read(&mut socket, 4).unwrap_err().kind(), ErrorKind::ConnectionAborted);
+        assert_eq!(read(&mut socket, 8).unwrap_err().kind(), ErrorKind::ConnectionAborted);
+    }
+
+    #[test]
+    fn a_reply_of_one_fragment_ends_where_it_says() {
+        let mut socket = socket(b"\x80\x00\x00\x04abcd\x80\x00\x00\x01e", true, &line(Duration::from_secs(30)));
+        assert_eq!(read(&mut socket, 6).unwrap(), b"\x80\x00\x00\x04ab");
+        assert_eq!(read(&mut socket, 2).unwrap(), b"cd");
+        assert_eq!(read(&mut socket, 5).unwrap(), b"\x80\x00\x00\x01e");
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub fn fault_of(error: &Error) -> Fault {
         (_, Some(408 | 429 | 500..=599)) => passing(io::ErrorKind::Other),
         (_, Some(_)) => lasting(StoreErrorKind::Io),
         // A certificate does not become a good one by waiting.
-        (_, None) if text.to_ascii_lowercase().contains("certificate") => lasting(StoreErrorKind::Io),
+        (_, None) if text.to_ascii_lowercase().contains("certificate") => lasting(StoreErrorKind::Untrusted),
         (_, None) if text.contains("wrong region") || text.contains("LOCATION") => lasting(StoreErrorKind::NoExport),
         (Error::Generic { .. } | Error::JoinError { .. }, None) => passing(io::ErrorKind::ConnectionReset),
         (_, None) => lasting(StoreErrorKind::Io),
@@ -53,8 +53,8 @@ fn kind_of_code(code: &str) -> Option<StoreErrorKind> {
         | "ExpiredToken"
         | "InvalidToken"
         | "TokenRefreshRequired"
-        | "RequestTimeTooSkewed"
         | "AuthorizationHeaderMalformed" => StoreErrorKind::Login,
+        "RequestTimeTooSkewed" => StoreErrorKind::Clock,
         "QuotaExceeded" | "XMinioAdminBucketQuotaExceeded" => StoreErrorKind::Quota,
         "XMinioStorageFull" | "InsufficientStorage" | "InsufficientCapacity" | "EntityTooLarge" => {
             StoreErrorKind::NoSpace
@@ -98,13 +98,11 @@ impl Answer {
     }
 
     fn told(&self) -> String {
-        let clock = self.code.as_deref() == Some("RequestTimeTooSkewed");
-        let hint = if clock { " (the clocks of this machine and of the server differ too much)" } else { "" };
         match (&self.status, &self.code, &self.message) {
-            (Some(status), Some(code), Some(message)) => format!("{status} {code}: {message}{hint}"),
-            (Some(status), Some(code), None) => format!("{status} {code}{hint}"),
+            (Some(status), Some(code), Some(message)) => format!("{status} {code}: {message}"),
+            (Some(status), Some(code), None) => format!("{status} {code}"),
             (Some(status), None, _) => format!("the server answered with status {status}"),
-            (None, Some(code), _) => format!("{code}{hint}"),
+            (None, Some(code), _) => code.clone(),
             (None, None, _) => self.cause.clone(),
         }
     }
@@ -153,6 +151,7 @@ mod tests {
             ("404 Not Found", "NoSuchBucket", Some(StoreErrorKind::NoExport)),
             ("403 Forbidden", "SignatureDoesNotMatch", Some(StoreErrorKind::Login)),
             ("403 Forbidden", "AccessDenied", Some(StoreErrorKind::Denied)),
+            ("403 Forbidden", "RequestTimeTooSkewed", Some(StoreErrorKind::Clock)),
             ("403 Forbidden", "QuotaExceeded", Some(StoreErrorKind::Quota)),
             ("507 Insufficient Storage", "XMinioStorageFull", Some(StoreErrorKind::NoSpace)),
             ("501 Not Implemented", "NotImplemented", Some(StoreErrorKind::Io)),
@@ -176,6 +175,7 @@ mod tests {
     #[test]
     fn without_an_answer_it_is_tried_again_but_not_with_a_bad_certificate() {
         assert!(fault_of(&generic("HTTP error: error sending request: connection refused")).can_pass);
-        assert!(!fault_of(&generic("HTTP error: invalid peer certificate: UnknownIssuer")).can_pass);
+        let fault = fault_of(&generic("HTTP error: invalid peer certificate: UnknownIssuer"));
+        assert_eq!((fault.can_pass, fault.kind), (false, StoreErrorKind::Untrusted));
     }
 }

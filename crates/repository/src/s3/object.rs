@@ -1,21 +1,22 @@
 //! An object while it is written. It appears whole, or not at all.
 //!
-//! What is short is put with one request. What is longer goes up in parts, several at once; the server puts them
+//! What is short is put with one request. What is longer goes up in parts, several at once, while more is written; the
+//! server puts them
 //! together when it is told that all are there. Parts whose answer was lost are sent again: each has its number.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
 use image::{NamelessFile, StoreErrorKind, StoreFile, StoreResult};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{MultipartId, ObjectStoreExt, PutPayload};
+use tokio::task::JoinSet;
 
 use super::Bucket;
 use super::fault::fault_of;
-use crate::patience::Fault;
+use crate::patience::{Fault, Line};
 use crate::runtime::answer;
 
 /// A part: above the 5 MiB that a part must have, and small enough for a slow link to carry before the deadline.
@@ -70,8 +71,18 @@ struct Upload {
     path: String,
     key: Path,
     id: MultipartId,
-    parts: Vec<PartId>,
+    /// All parts, in order.
+    parts: Vec<Part>,
+    sending: JoinSet<(usize, Result<PartId, Fault>)>,
     bytes: u64,
+}
+
+/// A part of an upload.
+enum Part {
+    /// It has not arrived; its bytes are kept for another try.
+    Missing { bytes: Bytes, is_under_way: bool },
+    /// The server has it.
+    There(PartId),
 }
 
 impl Upload {
@@ -79,52 +90,78 @@ impl Upload {
         let key = bucket.key(path);
         // Repeated after a lost answer, it leaves an upload behind that nobody completes.
         let id = bucket.change(WRITING, path, async |_| bucket.ask(bucket.store.create_multipart(&key)).await)?;
-        Ok(Self { bucket: bucket.clone(), path: path.to_owned(), key, id, parts: Vec::new(), bytes: 0 })
+        let (parts, sending) = (Vec::new(), JoinSet::new());
+        Ok(Self { bucket: bucket.clone(), path: path.to_owned(), key, id, parts, sending, bytes: 0 })
     }
 
-    /// Sends further parts.
-    fn send(&mut self, parts: &[Bytes]) -> StoreResult<()> {
-        let first = self.parts.len();
-        let mut done: Vec<Option<PartId>> = vec![None; parts.len()];
-        let (bucket, key, id) = (&self.bucket, &self.key, &self.id);
-        bucket.change(WRITING, &self.path, async |number| {
-            // A link that was too slow for all together may carry one.
-            let at_once = PARTS_AT_ONCE.checked_shr(number).unwrap_or(0).max(1);
-            let missing: Vec<usize> =
-                (0..parts.len()).filter(|part| done.get(*part).is_some_and(Option::is_none)).collect();
-            let sends = missing.into_iter().filter_map(|part| Some((part, parts.get(part)?.clone()))).map(
-                async |(part, bytes)| {
-                    let sent = bucket.store.put_part(key, id, first.saturating_add(part), PutPayload::from(bytes));
-                    (part, bucket.ask(sent).await)
-                },
-            );
-            let mut fault = None;
-            let mut answers = stream::iter(sends).buffer_unordered(at_once);
-            // Others may arrive although one has not.
-            while let Some((part, answer)) = answers.next().await {
-                match (answer, done.get_mut(part)) {
-                    (Ok(id), Some(place)) => *place = Some(id),
-                    (Ok(_), None) => {}
-                    (Err(found), _) => {
-                        let lasts = !found.can_pass;
-                        fault.get_or_insert(found);
-                        if lasts {
-                            break;
-                        }
-                    }
-                }
-            }
-            fault.map_or(Ok(()), Err)
-        })?;
-        self.parts.extend(done.into_iter().flatten());
+    /// Sends further parts; returns when at most `left` of all have not arrived. They go on their way meanwhile.
+    fn send(&mut self, parts: Vec<Bytes>, left: usize) -> StoreResult<()> {
         self.bytes = parts.iter().fold(self.bytes, |sum, part| sum.saturating_add(length_of(part)));
-        Ok(())
+        self.parts.extend(parts.into_iter().map(|bytes| Part::Missing { bytes, is_under_way: false }));
+        let (bucket, path) = (self.bucket.clone(), self.path.clone());
+        bucket.change(WRITING, &path, async |number| self.advance(number, left).await)
+    }
+
+    async fn advance(&mut self, number: u32, left: usize) -> Result<(), Fault> {
+        // A link that was too slow for all together may carry one.
+        let at_once = PARTS_AT_ONCE.checked_shr(number).unwrap_or(0).max(1);
+        let mut fault = None;
+        loop {
+            if fault.is_none() {
+                self.start(at_once);
+            }
+            let missing = self.parts.iter().filter(|part| matches!(part, Part::Missing { .. })).count();
+            if fault.is_none() && missing <= left {
+                return Ok(());
+            }
+            // Others may arrive although one has not.
+            let Some(answer) = self.sending.join_next().await else {
+                return Err(fault.unwrap_or_else(|| Fault::lasting(StoreErrorKind::Io, "a part was not sent")));
+            };
+            let (number, answer) = answer.map_err(|error| Fault::lasting(StoreErrorKind::Io, error))?;
+            match (answer, self.parts.get_mut(number)) {
+                (Ok(id), Some(part)) => *part = Part::There(id),
+                (Err(found), Some(Part::Missing { is_under_way, .. })) => {
+                    *is_under_way = false;
+                    if !found.can_pass {
+                        return Err(found);
+                    }
+                    fault.get_or_insert(found);
+                }
+                (answer, _) => answer.map(drop)?,
+            }
+        }
+    }
+
+    /// Puts the next parts on their way.
+    fn start(&mut self, at_once: usize) {
+        for (number, part) in self.parts.iter_mut().enumerate() {
+            if self.sending.len() >= at_once {
+                return;
+            }
+            if let Part::Missing { bytes, is_under_way: is_under_way @ false } = part {
+                *is_under_way = true;
+                // Not the bucket: a task that outlived everybody else would take down the runtime that it runs on.
+                let (store, line) = (self.bucket.store.clone(), self.bucket.line.clone());
+                let (key, id, payload) = (self.key.clone(), self.id.clone(), PutPayload::from(bytes.clone()));
+                let send = async move { (number, ask(&line, store.put_part(&key, &id, number, payload)).await) };
+                self.sending.spawn_on(send, self.bucket.runtime.handle());
+            }
+        }
     }
 
     /// Lets the object appear.
     fn complete(mut self) -> StoreResult<()> {
         let (bucket, key, id) = (self.bucket.clone(), self.key.clone(), self.id.clone());
-        let (parts, length) = (std::mem::take(&mut self.parts), self.bytes);
+        let there = self.parts.iter().filter_map(|part| match part {
+            Part::There(id) => Some(id.clone()),
+            Part::Missing { .. } => None,
+        });
+        let (parts, length): (Vec<PartId>, _) = (there.collect(), self.bytes);
+        if parts.len() != self.parts.len() {
+            let fault = Fault::lasting(StoreErrorKind::Io, "parts are missing");
+            return Err(bucket.error(fault, WRITING, &self.path));
+        }
         bucket.change(WRITING, &self.path, async |number| {
             match bucket.ask(bucket.store.complete_multipart(&key, &id, parts.clone())).await {
                 // The first try had succeeded, and only its answer was lost.
@@ -147,8 +184,11 @@ impl Drop for Upload {
             return;
         }
         // Parts that nobody will complete are paid for. Tried once: the error that matters is another.
-        let (bucket, key, id) = (&self.bucket, &self.key, &self.id);
+        let (bucket, key, id, sending) = (&self.bucket, &self.key, &self.id, &mut self.sending);
         let abort = async {
+            // A part that arrives behind the word that nothing more comes would stay: what is under way is waited for.
+            let _ = tokio::time::timeout(ABORT_DEADLINE, async { while sending.join_next().await.is_some() {} }).await;
+            sending.shutdown().await;
             let asked = bucket.ask(bucket.store.abort_multipart(key, id));
             tokio::time::timeout(ABORT_DEADLINE, asked).await.unwrap_or_else(|_| Err(Fault::cancelled()))
         };
@@ -194,9 +234,10 @@ impl ObjectFile {
 
     fn take(&mut self, bytes: &[u8]) -> StoreResult<()> {
         self.buffer.append(bytes);
-        if self.buffer.full.len() >= PARTS_AT_ONCE {
+        // One is kept back: a file that is no longer goes up with one request.
+        if self.upload.is_some() || self.buffer.full.len() > 1 {
             let parts = std::mem::take(&mut self.buffer.full);
-            self.upload()?.send(&parts)?;
+            self.upload()?.send(parts, PARTS_AT_ONCE)?;
         }
         Ok(())
     }
@@ -230,7 +271,7 @@ impl StoreFile for ObjectFile {
             self.bucket.put(&self.path, bytes.into())?;
         } else {
             let parts = self.buffer.take();
-            self.upload()?.send(&parts)?;
+            self.upload()?.send(parts, 0)?;
             if let Some(upload) = self.upload.take() {
                 let length = upload.bytes;
                 upload.complete()?;
@@ -267,15 +308,15 @@ impl NamelessFile for NamelessObject {
             return self.bucket.put(path, bytes);
         }
         let mut upload = Upload::begin(&self.bucket, path)?;
-        upload.send(&self.buffer.take())?;
+        upload.send(self.buffer.take(), 0)?;
         upload.complete()
     }
 }
 
 /// Waits for one request.
-pub async fn ask<T>(bucket: &Bucket, request: impl Future<Output = object_store::Result<T>>) -> Result<T, Fault> {
-    let done = answer(&bucket.line, request).await?.map_err(|error| fault_of(&error))?;
-    bucket.line.answered();
+pub async fn ask<T>(line: &Line, request: impl Future<Output = object_store::Result<T>>) -> Result<T, Fault> {
+    let done = answer(line, request).await?.map_err(|error| fault_of(&error))?;
+    line.answered();
     Ok(done)
 }
 

@@ -235,6 +235,10 @@ impl StoreFile for SmbFile {
             let request = usize::try_from(self.server.request_bytes()).unwrap_or(usize::MAX).max(1);
             let room = request.saturating_sub(self.tail.len());
             let (part, rest) = bytes.split_at(room.min(bytes.len()));
+            // Not again and again a little more, where much comes in small pieces.
+            if self.tail.capacity() == 0 && self.position > 0 {
+                self.tail.reserve_exact(request);
+            }
             self.tail.extend_from_slice(part);
             bytes = rest;
             if self.tail.len() >= request {

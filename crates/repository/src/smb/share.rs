@@ -20,8 +20,8 @@ use smb2::msg::flush::FlushRequest;
 use smb2::msg::query_info::InfoType;
 use smb2::msg::read::{ReadRequest, ReadResponse};
 use smb2::msg::set_info::SetInfoRequest;
-use smb2::msg::write::{WriteRequest, WriteResponse};
-use smb2::pack::{Pack, ReadCursor, Unpack};
+use smb2::msg::write::WriteResponse;
+use smb2::pack::{Pack, ReadCursor, Unpack, WriteCursor};
 use smb2::transport::ConnectOptions;
 use smb2::types::flags::{Capabilities, FileAccessMask};
 use smb2::types::status::NtStatus;
@@ -58,6 +58,7 @@ pub struct Share {
     line: Arc<Line>,
     request_bytes: u32,
     is_broken: AtomicBool,
+    transport: Arc<Transport>,
 }
 
 /// How a file is opened.
@@ -115,7 +116,8 @@ impl Share {
             encrypt(&mut connection, session)?;
         }
         let request_bytes = request_bytes(&connection);
-        Ok(Self { connection, tree, line: line.clone(), request_bytes, is_broken: AtomicBool::new(false) })
+        let is_broken = AtomicBool::new(false);
+        Ok(Self { connection, tree, line: line.clone(), request_bytes, is_broken, transport })
     }
 
     /// What the server calls this connection's login.
@@ -126,6 +128,13 @@ impl Share {
     /// Whether a new connection is needed.
     pub fn is_broken(&self) -> bool {
         self.is_broken.load(Ordering::Relaxed)
+    }
+
+    /// A refusal of something that changes the share: where nobody may do that, it says so.
+    pub fn refusal_of_change(&self, fault: Fault) -> Fault {
+        let is_read_only = fault.kind == StoreErrorKind::Denied && self.transport.is_read_only();
+        let kind = if is_read_only { StoreErrorKind::ReadOnly } else { fault.kind };
+        Fault { kind, ..fault }
     }
 
     /// The most that one write or read carries.
@@ -192,17 +201,7 @@ impl Share {
 
     /// Writes `bytes`, at most those of one request, at `offset`.
     pub async fn write(&self, id: FileId, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
-        let request = WriteRequest {
-            data_offset: 0x70,
-            offset,
-            file_id: id,
-            channel: 0,
-            remaining_bytes: 0,
-            write_channel_info_offset: 0,
-            write_channel_info_length: 0,
-            flags: 0,
-            data: bytes.to_vec(),
-        };
+        let request = WriteRequest { id, offset, bytes };
         let response: WriteResponse = self.request(Command::Write, &request, charge(bytes.len())).await?;
         if usize::try_from(response.count).ok() == Some(bytes.len()) {
             return Ok(());
@@ -407,6 +406,30 @@ impl Share {
     }
 }
 
+/// WRITE request of [MS-SMB2] 2.2.21. That of the library would need a copy of the bytes of its own.
+struct WriteRequest<'a> {
+    id: FileId,
+    offset: u64,
+    bytes: &'a [u8],
+}
+
+impl Pack for WriteRequest<'_> {
+    fn pack(&self, cursor: &mut WriteCursor) {
+        cursor.write_u16_le(49); // StructureSize, which counts one byte of the data
+        cursor.write_u16_le(0x70); // DataOffset: header and this
+        cursor.write_u32_le(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+        cursor.write_u64_le(self.offset);
+        cursor.write_u64_le(self.id.persistent);
+        cursor.write_u64_le(self.id.volatile);
+        cursor.write_u32_le(0); // Channel
+        cursor.write_u32_le(0); // RemainingBytes
+        cursor.write_u16_le(0); // WriteChannelInfoOffset
+        cursor.write_u16_le(0); // WriteChannelInfoLength
+        cursor.write_u32_le(0); // Flags
+        cursor.write_bytes(self.bytes);
+    }
+}
+
 async fn log_in(
     connection: &mut Connection,
     address: &SmbAddress,
@@ -503,6 +526,27 @@ mod tests {
     fn a_credit_pays_for_64_kib() {
         let expected = [(0, 1), (1, 1), (65_536, 1), (65_537, 2), (1 << 20, 16)];
         assert!(expected.iter().all(|(bytes, credits)| charge(*bytes) == *credits));
+    }
+
+    #[test]
+    fn a_write_is_spelled_as_the_library_spells_it() {
+        let (id, offset, bytes) = (FileId { persistent: 7, volatile: 9 }, 1 << 40, b"bytes".as_slice());
+        let mut own = WriteCursor::new();
+        WriteRequest { id, offset, bytes }.pack(&mut own);
+        let of_the_library = smb2::msg::write::WriteRequest {
+            data_offset: 0x70,
+            offset,
+            file_id: id,
+            channel: 0,
+            remaining_bytes: 0,
+            write_channel_info_offset: 0,
+            write_channel_info_length: 0,
+            flags: 0,
+            data: bytes.to_vec(),
+        };
+        let mut other = WriteCursor::new();
+        of_the_library.pack(&mut other);
+        assert_eq!(own.into_inner(), other.into_inner());
     }
 
     #[test]

@@ -21,6 +21,7 @@ const BAD_DEVICE_TYPE: NtStatus = NtStatus(0xC000_00CB);
 const NO_SUCH_USER: NtStatus = NtStatus(0xC000_0064);
 const WRONG_PASSWORD: NtStatus = NtStatus(0xC000_006A);
 const LOGON_TYPE_NOT_GRANTED: NtStatus = NtStatus(0xC000_015B);
+const TIME_DIFFERENCE_AT_DC: NtStatus = NtStatus(0xC000_0133);
 const INVALID_HANDLE: NtStatus = NtStatus(0xC000_0008);
 
 /// What an answer other than success means.
@@ -60,6 +61,7 @@ pub fn meaning(status: NtStatus) -> Meaning {
         | NtStatus::ACCOUNT_EXPIRED
         | NtStatus::PASSWORD_MUST_CHANGE
         | NtStatus::ACCOUNT_LOCKED_OUT => Meaning::Lasting(Kind::Login),
+        TIME_DIFFERENCE_AT_DC => Meaning::Lasting(Kind::Clock),
         NtStatus::BAD_NETWORK_NAME | NtStatus::BAD_NETWORK_PATH | BAD_DEVICE_TYPE => Meaning::Lasting(Kind::NoExport),
         NtStatus::SHARING_VIOLATION
         | NtStatus::FILE_LOCK_CONFLICT

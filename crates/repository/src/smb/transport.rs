@@ -2,7 +2,7 @@
 //! offer at its word: without it no cipher is agreed on, and shares that demand encryption refuse every request.
 //! So the bit is set on the way, and both messages are kept, as keys are derived from what was really exchanged.
 //!
-//! Source: [MS-SMB2] 2.2.1.2 (header), 2.2.3 (NEGOTIATE request), 3.2.5.2 and 3.1.4.4.1 (hash of the exchange).
+//! Source: [MS-SMB2] 2.2.1.2 (header), 2.2.3 (NEGOTIATE request), 2.2.10 (TREE_CONNECT response), 3.2.5.2 and 3.1.4.4.1 (hash of the exchange).
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,6 +14,13 @@ use smb2::transport::{ConnectOptions, ReceiveProgress, TcpTransport, TransportRe
 const PROTOCOL_ID: [u8; 4] = *b"\xfeSMB";
 /// Where the command of a message is; NEGOTIATE is 0.
 const COMMAND: std::ops::Range<usize> = 12..14;
+const TREE_CONNECT: [u8; 2] = [3, 0];
+/// Where the status of an answer is.
+const STATUS: std::ops::Range<usize> = 8..12;
+/// Where the access is in an answer to TREE_CONNECT: a header of 64 bytes, and 12 bytes of the answer.
+const MAXIMAL_ACCESS: std::ops::Range<usize> = 76..80;
+const FILE_WRITE_DATA: u32 = 0x2;
+const FILE_APPEND_DATA: u32 = 0x4;
 /// Where the capabilities of a NEGOTIATE request begin: a header of 64 bytes, and 8 bytes of the request.
 const CAPABILITIES: usize = 72;
 const CAPABILITY_ENCRYPTION: u8 = 0x40;
@@ -22,6 +29,8 @@ const CAPABILITY_ENCRYPTION: u8 = 0x40;
 pub struct Transport {
     tcp: TcpTransport,
     negotiation: Mutex<Negotiation>,
+    /// What this user may do on the share at most, where the server said it openly.
+    maximal_access: Mutex<Option<u32>>,
 }
 
 /// The first message each way, as it went over the wire.
@@ -41,7 +50,7 @@ impl Transport {
     /// Where none of its addresses answers in time.
     pub async fn connect(server: &str, options: ConnectOptions) -> smb2::Result<Arc<Self>> {
         let tcp = TcpTransport::connect_with(server, options).await?;
-        Ok(Arc::new(Self { tcp, negotiation: Mutex::default() }))
+        Ok(Arc::new(Self { tcp, negotiation: Mutex::default(), maximal_access: Mutex::default() }))
     }
 
     /// Agrees with the server on a dialect, with encryption on offer.
@@ -62,6 +71,22 @@ impl Transport {
         }
         Ok(connection)
     }
+}
+
+impl Transport {
+    /// Whether the server lets nobody write to the share who logs in as this user.
+    pub fn is_read_only(&self) -> bool {
+        let access = *self.maximal_access.lock().unwrap_or_else(PoisonError::into_inner);
+        access.is_some_and(|access| access & (FILE_WRITE_DATA | FILE_APPEND_DATA) == 0)
+    }
+}
+
+/// The access that an answer to TREE_CONNECT grants. The library keeps it to itself.
+fn maximal_access(message: &[u8]) -> Option<u32> {
+    let is_meant = message.starts_with(&PROTOCOL_ID) && message.get(COMMAND)? == TREE_CONNECT;
+    let is_granted = message.get(STATUS)? == [0; 4];
+    let access = message.get(MAXIMAL_ACCESS).filter(|_| is_meant && is_granted)?;
+    Some(u32::from_le_bytes(access.try_into().ok()?))
 }
 
 /// The message with encryption on offer, where it is a NEGOTIATE request.
@@ -95,6 +120,10 @@ impl TransportReceive for End {
         if negotiation.response.is_none() {
             negotiation.response = Some(message.clone());
         }
+        drop(negotiation);
+        if let Some(access) = maximal_access(&message) {
+            *self.0.maximal_access.lock().unwrap_or_else(PoisonError::into_inner) = Some(access);
+        }
         Ok(message)
     }
 
@@ -116,12 +145,24 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_done_is_read_from_the_answer_that_grants_it() {
+        let mut answer = message(3);
+        answer[MAXIMAL_ACCESS].copy_from_slice(&0x0012_00a9_u32.to_le_bytes());
+        assert_eq!(maximal_access(&answer), Some(0x0012_00a9));
+        answer[8] = 0x22;
+        assert_eq!(maximal_access(&answer), None, "a refusal");
+        answer[8] = 0;
+        assert!((0..80).all(|length| maximal_access(&answer[..length]).is_none()));
+    }
+
+    #[test]
     fn encryption_is_offered_in_a_negotiation_and_nothing_else_is_touched() {
         let mut expected = message(0);
         expected[72] = 0x47;
         assert_eq!(with_encryption_offered(&message(0)), Some(expected));
         assert_eq!(with_encryption_offered(&message(1)), None);
         assert_eq!(with_encryption_offered(b"\xfdSMB"), None);
+        assert_eq!(maximal_access(&message(0)), None);
         for length in 0..73 {
             let cut = &message(0)[..length];
             assert_eq!(with_encryption_offered(cut).is_some(), length > 72, "{length}");

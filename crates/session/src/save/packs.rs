@@ -1,5 +1,7 @@
 //! Packs while they are written: filled in order, finished in the background.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crossbeam_channel::{Receiver, Sender};
 use image::{
     ChunkId, ChunkIndex, ImageName, NamelessFile, Pack, PackAssembler, Store, StoreFile, StoreResult,
@@ -114,17 +116,21 @@ impl<'a> PackWriter<'a> {
     }
 }
 
-/// Makes full packs stable and gives them their names, until the channel is closed.
+/// Makes full packs stable and gives them their names, until the channel is closed. Several threads may do that; where
+/// one of them fails, all end, so that the writer does not go on for packs that nobody will finish.
 pub fn finish_packs(
     store: &dyn Store,
-    full: &Receiver<FullPack>,
-    mut space: SpaceWatch<'_>,
+    full: Receiver<FullPack>,
+    space: &SpaceWatch<'_>,
+    has_failed: &AtomicBool,
     stages: &Stages,
 ) -> Result<()> {
-    full.iter().try_for_each(|pack| {
+    let finished = full.iter().take_while(|_| !has_failed.load(Ordering::Relaxed)).try_for_each(|pack| {
         stages.time(Stage::Finish, || finish(store, pack))?;
         space.look()
-    })
+    });
+    has_failed.fetch_or(finished.is_err(), Ordering::Relaxed);
+    finished
 }
 
 fn finish(store: &dyn Store, mut pack: FullPack) -> Result<Pack> {

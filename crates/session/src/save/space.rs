@@ -1,5 +1,7 @@
 //! The space of the target, looked at before a save and while it runs: an operator who is told early can make room.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use image::Store;
 
 use super::packs::PACK_BYTES;
@@ -23,22 +25,23 @@ pub fn look_before(store: &dyn Store, observer: &dyn Observer, most: u64) -> Res
 pub struct SpaceWatch<'a> {
     store: &'a dyn Store,
     observer: &'a dyn Observer,
-    is_told: bool,
+    is_told: AtomicBool,
 }
 
 impl<'a> SpaceWatch<'a> {
     /// Nothing was told yet.
     pub fn new(store: &'a dyn Store, observer: &'a dyn Observer) -> Self {
-        Self { store, observer, is_told: false }
+        Self { store, observer, is_told: AtomicBool::new(false) }
     }
 
     /// Tells where hardly another pack fits.
-    pub fn look(&mut self) -> Result<()> {
-        if self.is_told {
+    pub fn look(&self) -> Result<()> {
+        if self.is_told.load(Ordering::Relaxed) {
             return Ok(());
         }
-        if let Some(available) = self.store.available_bytes()?.filter(|bytes| *bytes < PACK_BYTES * LAST_PACKS) {
-            self.is_told = true;
+        if let Some(available) = self.store.available_bytes()?.filter(|bytes| *bytes < PACK_BYTES * LAST_PACKS)
+            && !self.is_told.swap(true, Ordering::Relaxed)
+        {
             self.observer.notify(Event::Space { available, most: None });
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The threads of a save, and the stage that puts batches back into order and writes them.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -22,8 +23,9 @@ use crate::stages::{Stage, Stages};
 
 /// Slots for batches that go round. Each holds 1 MiB of the source, and up to as much in records.
 const SLOTS: usize = 48;
-/// Full packs that wait to become stable: the writer goes on meanwhile, but not without limit.
-const WAITING_PACKS: usize = 1;
+/// Full packs that are made stable at the same time, while the writer fills the next: a server in the network that puts
+/// a pack together takes its time, and the link stands still for one alone.
+const FINISHERS: usize = 2;
 
 /// Everything that a save works with.
 pub struct Job<'a> {
@@ -83,7 +85,9 @@ pub fn run(job: &Job<'_>) -> Result<Outcome> {
     }
     let (to_encoders, read) = bounded(SLOTS / 4);
     let (to_writer, encoded) = bounded(SLOTS / 4);
-    let (to_finisher, full_packs) = bounded(WAITING_PACKS);
+    // None waits: a pack may be kept in memory until it is stable.
+    let (to_finisher, full_packs) = bounded(0);
+    let (space, has_failed) = (SpaceWatch::new(job.store, job.observer), AtomicBool::new(false));
 
     let (written, finished) = thread::scope(|scope| {
         // A reader takes a slot with it when it ends; were there more of them, the last would wait for ever.
@@ -98,14 +102,19 @@ pub fn run(job: &Job<'_>) -> Result<Outcome> {
             scope.spawn(move || encode::run(encoding, &read, &to_writer));
         }
         let clocks = &stages;
-        let finisher =
-            scope.spawn(move || finish_packs(job.store, &full_packs, SpaceWatch::new(job.store, job.observer), clocks));
+        let finishers: Vec<_> = (0..FINISHERS)
+            .map(|_| {
+                let (full_packs, space, has_failed) = (full_packs.clone(), &space, &has_failed);
+                scope.spawn(move || finish_packs(job.store, full_packs, space, has_failed, clocks))
+            })
+            .collect();
         // The stages own their ends now; what is left here would keep the channels open for ever.
-        drop((slots, to_encoders, read, to_writer));
+        drop((slots, to_encoders, read, to_writer, full_packs));
         let packs = PackWriter::new(job.store, &job.plan.request.image, to_finisher);
         let written = packs.and_then(|packs| Writer::new(job, &places, packs, return_slot, &stages).run(encoded));
         let panicked = || Err(Error::System(std::io::Error::other("the thread that finishes packs panicked")));
-        (written, finisher.join().unwrap_or_else(|_| panicked()))
+        let finished = finishers.into_iter().map(|finisher| finisher.join().unwrap_or_else(|_| panicked()));
+        (written, finished.fold(Ok(()), Result::and))
     });
     // Where the finisher failed, the writer's failure is only what followed.
     finished?;

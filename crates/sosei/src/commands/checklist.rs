@@ -1,29 +1,59 @@
 //! `sosei checklist`: what to do around a restore.
 
-use image::{ImageName, Manifest};
+use cluster::checklist::Resync;
+use image::{ImageName, Manifest, Store};
 use serde_json::{Value, json};
-use session::{Cancel, Language, Scope, checklist_of, checklist_title, open_repository, read_manifest};
+use session::{
+    Cancel, Language, Observer, Scope, Subject, checklist_from, checklist_of, checklist_title, examine_image,
+    open_repository, read_manifest,
+};
 
 use crate::arguments::{General, ScopeChoice};
 use crate::failure::{DONE, Failure};
-use crate::operator::Operator;
+use crate::operator::{Operator, Reporter};
 use crate::output::{document, line};
 use crate::progress::Progress;
 use crate::target;
 
-/// Prints the list for an image.
-pub fn run(target: &str, image: &ImageName, scope: Option<ScopeChoice>, general: General) -> Result<u8, Failure> {
-    let target = target::open(target, &[], &Progress::new(general), &Cancel::new())?;
+/// Prints the list for an image, with times for a link between the nodes that carries so many Mbit/s.
+pub fn run(
+    target: &str,
+    image: &ImageName,
+    scope: Option<ScopeChoice>,
+    link: u64,
+    general: &General,
+) -> Result<u8, Failure> {
+    let (progress, cancel) = (Progress::new(general), Cancel::new());
+    let target = target::open(target, general, &progress, &cancel)?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, image)?;
-    let scope = scope.map(Into::into);
+    let (scope, language) = (scope.map(Into::into), language());
+    let subject = subject_of(&*target.store, &manifest, &*progress, &cancel);
+    progress.finish();
+    let mut subject = subject?;
+    if let Some(resync) = &mut subject.resync {
+        resync.bytes_per_second = Resync::GIGABIT.saturating_mul(link) / 1000;
+    }
     if general.json {
-        document(&json!({ "image": manifest.image, "scope": scope, "steps": steps(&manifest, scope) }));
+        document(&json!({ "image": manifest.image, "scope": scope, "steps": subject.steps(scope, language) }));
     } else {
-        let language = language();
-        line(checklist_of(&manifest).text(&checklist_title(&manifest, language), scope, language).trim_end());
+        line(subject.text(&checklist_title(&manifest, language), scope, language).trim_end());
     }
     Ok(DONE)
+}
+
+/// What the list is made of. An image without any record of what is on its disks is looked at anew: it may have been
+/// saved by a program that did not know how.
+fn subject_of(
+    store: &dyn Store,
+    manifest: &Manifest,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Result<Subject, Failure> {
+    if !manifest.systems.is_empty() || !manifest.findings.is_empty() {
+        return Ok(checklist_of(manifest));
+    }
+    Ok(checklist_from(manifest, &examine_image(store, manifest, observer, cancel)?))
 }
 
 /// The list for an image, for an operator at the screens.
@@ -32,7 +62,8 @@ pub fn lines_of(target: &str, image: &ImageName, operator: &dyn Operator) -> Res
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, image)?;
     let language = language();
-    let text = checklist_of(&manifest).text(&checklist_title(&manifest, language), None, language);
+    let subject = subject_of(&*target.store, &manifest, &*operator.reporter(), operator.cancel())?;
+    let text = subject.text(&checklist_title(&manifest, language), None, language);
     Ok(text.trim_end().lines().map(str::to_owned).collect())
 }
 
@@ -54,6 +85,7 @@ pub fn lines_after_restore(manifest: &Manifest, scope: Option<Scope>) -> Vec<Str
     std::iter::once("").chain(text.trim_end().lines()).map(str::to_owned).collect()
 }
 
-fn language() -> Language {
+/// The language of the operator.
+pub fn language() -> Language {
     if &*rust_i18n::locale() == "ja" { Language::Ja } else { Language::En }
 }

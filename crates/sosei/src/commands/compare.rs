@@ -18,7 +18,7 @@ use crate::target;
 const PRINTED_PLACES: usize = 5;
 
 /// Compares an image with the disks that are named. Differences are exit status 1.
-pub fn run(target: &str, image: &ImageName, disks: &[String], general: General) -> Result<u8, Failure> {
+pub fn run(target: &str, image: &ImageName, disks: &[String], general: &General) -> Result<u8, Failure> {
     let console = Console::new(general, false);
     console.cancel_on_signals();
     let comparison = carry_out(target, image, disks, &console)?;

@@ -25,8 +25,8 @@ pub struct Console {
 
 impl Console {
     /// Somebody who called the program like this.
-    pub fn new(general: General, yes: bool) -> Self {
-        Self { general, yes, progress: Progress::new(general), cancel: Cancel::new() }
+    pub fn new(general: &General, yes: bool) -> Self {
+        Self { general: general.clone(), yes, progress: Progress::new(general), cancel: Cancel::new() }
     }
 
     /// Signals stop the work in order from now on.
@@ -45,7 +45,7 @@ impl Operator for Console {
     }
 
     fn credentials(&self) -> Credentials {
-        Credentials::Sought
+        Credentials::of_a_call(&self.general)
     }
 
     /// A save harms nothing: it is shown and begins.

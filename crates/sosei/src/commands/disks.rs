@@ -18,7 +18,7 @@ use crate::output::{bytes, document, line, table};
 use crate::sharing;
 
 /// Looks at the disks that are named, or at all.
-pub fn run(paths: &[PathBuf], general: General) -> Result<u8, Failure> {
+pub fn run(paths: &[PathBuf], general: &General) -> Result<u8, Failure> {
     let attached =
         if paths.is_empty() { device::attached() } else { paths.iter().map(|path| device::identify(path)).collect() };
     let (looked, found) = look(&attached, paths.is_empty())?;

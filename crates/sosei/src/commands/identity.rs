@@ -26,7 +26,7 @@ use crate::{confirm, machine, safety, sharing};
 const FILE_LIMIT: u64 = 256 << 20;
 
 /// Reports, saves or applies identities.
-pub fn run(command: &IdentityCommand, general: General) -> Result<u8, Failure> {
+pub fn run(command: &IdentityCommand, general: &General) -> Result<u8, Failure> {
     match command {
         IdentityCommand::Report { disks } => report(disks, general),
         IdentityCommand::Save { file, disks } => save(file, disks, general),
@@ -79,7 +79,7 @@ fn record(source: Source<'_>, layout: Layout, surveys: Vec<Survey>) -> IdentityR
     IdentityRecord { name: source.name, identity: source.identity, layout, file_systems }
 }
 
-fn report(paths: &[PathBuf], general: General) -> Result<u8, Failure> {
+fn report(paths: &[PathBuf], general: &General) -> Result<u8, Failure> {
     let (file, found) = look(paths)?;
     if general.json {
         document(&json!({ "identity": file, "systems": found.systems }));
@@ -165,7 +165,7 @@ fn volume_lines(disk: usize, name: &str, region: &Region, found: Option<&FileSys
     lines
 }
 
-fn save(path: &Path, disks: &[PathBuf], general: General) -> Result<u8, Failure> {
+fn save(path: &Path, disks: &[PathBuf], general: &General) -> Result<u8, Failure> {
     let (file, _) = look(disks)?;
     let bytes = file.to_bytes(&path.display().to_string()).map_err(session::Error::from)?;
     write_new(path, &bytes).map_err(|error| Failure::file(path, &error))?;
@@ -200,7 +200,7 @@ fn read(path: &Path) -> Result<IdentityFile, Failure> {
     })
 }
 
-fn apply(arguments: &ApplyIdentity, general: General) -> Result<u8, Failure> {
+fn apply(arguments: &ApplyIdentity, general: &General) -> Result<u8, Failure> {
     let file = read(&arguments.file)?;
     let known: Vec<_> = file.disks.iter().map(|disk| (disk.name.as_str(), &disk.identity)).collect();
     let assigned = assign(&known, &arguments.disks)?;

@@ -11,8 +11,8 @@ use crate::progress::Progress;
 use crate::target;
 
 /// Lists the images of a repository.
-pub fn run(target: &str, general: General) -> Result<u8, Failure> {
-    let target = target::open(target, &[], &Progress::new(general), &Cancel::new())?;
+pub fn run(target: &str, general: &General) -> Result<u8, Failure> {
+    let target = target::open(target, general, &Progress::new(general), &Cancel::new())?;
     open_repository(&*target.store)?;
     let images = list_images(&*target.store)?;
     let is_damaged = images.iter().any(|image| matches!(image.manifest, Some(Err(_))));

@@ -25,7 +25,7 @@ use crate::target::Target;
 use crate::{machine, safety, sharing, target};
 
 /// Overwrites the disks that are named.
-pub fn run(arguments: &Restore, general: General) -> Result<u8, Failure> {
+pub fn run(arguments: &Restore, general: &General) -> Result<u8, Failure> {
     let console = Console::new(general, arguments.yes);
     let restored = carry_out(arguments, &console)?;
     if general.json {

@@ -21,7 +21,7 @@ use crate::{machine, safety, sharing, target};
 const READERS: usize = 2;
 
 /// Saves the disks that are named.
-pub fn run(arguments: &Save, general: General) -> Result<u8, Failure> {
+pub fn run(arguments: &Save, general: &General) -> Result<u8, Failure> {
     let console = Console::new(general, false);
     console.cancel_on_signals();
     let manifest = carry_out(arguments, &console)?;
@@ -143,7 +143,7 @@ pub fn coverage(planned: &session::PlannedRegion) -> String {
     }
 }
 
-fn report(manifest: &Manifest, general: General, cancel: &Cancel) {
+fn report(manifest: &Manifest, general: &General, cancel: &Cancel) {
     let totals = &manifest.totals;
     if general.json {
         document(&json!({ "image": manifest.image, "totals": totals, "cancelled": cancel.is_cancelled() }));

@@ -13,13 +13,13 @@ use crate::progress::Progress;
 use crate::{signals, target};
 
 /// Shows or checks a set.
-pub fn run(command: &SetCommand, general: General) -> Result<u8, Failure> {
+pub fn run(command: &SetCommand, general: &General) -> Result<u8, Failure> {
     let (SetCommand::Show { target, set } | SetCommand::Verify { target, set }) = command;
     let is_verifying = matches!(command, SetCommand::Verify { .. });
     let cancel = Cancel::new();
     signals::cancel_on_signals(&cancel);
     let progress = Progress::new(general);
-    let open = target::open(target, &[], &progress, &cancel)?;
+    let open = target::open(target, general, &progress, &cancel)?;
     let report = read_set(&*open.store, set.as_str(), &*progress, &cancel);
     progress.finish();
     let report = report?;

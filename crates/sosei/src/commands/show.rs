@@ -15,8 +15,8 @@ use crate::progress::Progress;
 use crate::{machine, target};
 
 /// Shows an image.
-pub fn run(target: &str, image: &ImageName, general: General) -> Result<u8, Failure> {
-    let target = target::open(target, &[], &Progress::new(general), &Cancel::new())?;
+pub fn run(target: &str, image: &ImageName, general: &General) -> Result<u8, Failure> {
+    let target = target::open(target, general, &Progress::new(general), &Cancel::new())?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, image)?;
     let here = machine::record(Path::new(device::EFI_VARIABLES));

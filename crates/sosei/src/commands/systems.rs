@@ -8,12 +8,12 @@ use rust_i18n::t;
 pub fn summary(found: &Found) -> Vec<String> {
     let systems = found.systems.iter().filter(|system| system.kind != SystemKind::Boot);
     let mut lines: Vec<String> = systems.map(line_of).collect();
-    let known: Vec<_> = found.detected.iter().map(|detected| detected.id.as_str()).collect();
-    if known.contains(&"cluster.any") {
-        let software =
-            known.iter().filter(|id| !["cluster.any", "shared.any", "linux", "windows", "uefi"].contains(id));
-        let software = software.copied().collect::<Vec<_>>().join(", ");
-        lines.push(t!("system.cluster", found = software).into_owned());
+    let is_known = |id: &str| found.detected.iter().any(|detected| detected.id == id);
+    if is_known("cluster.any") {
+        let said = ["cluster.any", "shared.any", "linux", "windows", "uefi"];
+        let software = found.detected.iter().filter(|detected| !said.contains(&detected.id.as_str()));
+        let software = software.map(|detected| detected.name(super::checklist::language())).collect::<Vec<_>>();
+        lines.push(t!("system.cluster", found = software.join(&t!("system.and"))).into_owned());
     }
     lines
 }

@@ -13,7 +13,7 @@ use crate::output::{bytes, document, line};
 use crate::target;
 
 /// Checks a repository or an image.
-pub fn run(target: &str, image: Option<ImageName>, quick: bool, general: General) -> Result<u8, Failure> {
+pub fn run(target: &str, image: Option<ImageName>, quick: bool, general: &General) -> Result<u8, Failure> {
     let console = Console::new(general, false);
     console.cancel_on_signals();
     let verification = carry_out(target, image, quick, &console)?;

@@ -105,10 +105,10 @@ pub struct Job {
 }
 
 /// Does jobs until nobody has any more.
-pub fn run(jobs: &Receiver<Job>, screens: &Sender<Message>, files: &[PathBuf]) {
+pub fn run(jobs: &Receiver<Job>, screens: &Sender<Message>, files: &[PathBuf], credentials: Option<&Path>) {
     while let Ok(job) = jobs.recv() {
         let number = job.number;
-        let desk = Desk { job, screens, files, shown: RefCell::default() };
+        let desk = Desk { job, screens, files, credentials, shown: RefCell::default() };
         let (event, status) = match desk.carry_out() {
             Ok((event, status)) => (event, status),
             Err(failure) => (Event::Failed(views::failure(&failure)), failure.status),
@@ -126,6 +126,8 @@ struct Desk<'a> {
     screens: &'a Sender<Message>,
     /// Files that were named as disks when the program was called.
     files: &'a [PathBuf],
+    /// The file with passwords and keys that was named then.
+    credentials: Option<&'a Path>,
     /// The disks of a save, for its plan.
     shown: RefCell<Vec<Attached>>,
 }
@@ -235,7 +237,9 @@ impl Desk<'_> {
         };
         let manifest = save::carry_out(&arguments, self)?;
         let status = save::status(&manifest);
-        Ok((Event::Done(views::outcome(weight(status), &save::report_lines(&manifest))), status))
+        let mut lines = save::report_lines(&manifest);
+        lines.push(t!("save.beside", image = manifest.image).into_owned());
+        Ok((Event::Done(views::outcome(weight(status), &lines)), status))
     }
 
     fn restore(&self, wanted: &tui::Restore) -> Result<(Event, u8), Failure> {
@@ -328,7 +332,7 @@ impl Operator for Desk<'_> {
         let keys = place.keys.as_ref();
         let keys =
             keys.map(|(id, secret)| S3Keys { id: id.clone(), secret: Secret::new(secret.0.clone()), token: None });
-        Credentials::Given { password, keys }
+        Credentials { password, keys, file: self.credentials.map(Path::to_owned), may_ask: false }
     }
 
     fn agree_to_save(&self, plan: &SavePlan) -> Result<(), Failure> {

@@ -1,11 +1,12 @@
-//! Passwords and keys of targets: from the environment, a file or a prompt, never from the command line.
+//! Passwords and keys of targets: from a file, the environment or a prompt, never from the command line.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use repository::{S3Keys, Secret};
+use repository::{S3Keys, Secret, SmbAddress};
 use rust_i18n::t;
 
+use super::credentials_file::CredentialsFile;
 use super::prompt;
 use crate::failure::Failure;
 use crate::operator::Credentials;
@@ -22,10 +23,37 @@ const LENGTH_LIMIT: u64 = 4096;
 /// Nor are the keys of all profiles.
 const KEYS_LIMIT: u64 = 1 << 20;
 
-/// The password of `user` on `server`: of a file the first line; typed, where there is a terminal.
+/// Adds to the address of a share who logs in, where a file says it and the operator did not.
+pub fn complete(address: &mut SmbAddress, credentials: &Credentials) -> Result<(), Failure> {
+    let Some((path, file)) = file_of(credentials)? else { return Ok(()) };
+    // The password of one user is not shown to a server in the name of another.
+    for (named, own) in [(&address.user, &file.user), (&address.domain, &file.domain)] {
+        if let (Some(named), Some(own)) = (named, own)
+            && !named.eq_ignore_ascii_case(own)
+        {
+            let message = t!("failure.credentials_user", path = path.display(), own = own, named = named);
+            return Err(Failure::usage("credentials-user", &message));
+        }
+    }
+    address.user = address.user.take().or(file.user);
+    address.domain = address.domain.take().or(file.domain);
+    Ok(())
+}
+
+/// The file that was named, and what it holds.
+fn file_of(credentials: &Credentials) -> Result<Option<(&Path, CredentialsFile)>, Failure> {
+    let path = credentials.file.as_deref();
+    path.map(|path| Ok((path, CredentialsFile::read(path)?))).transpose()
+}
+
+/// The password of `user` on `server`: of a file of `SOSEI_PASSWORD_FILE` the first line; typed, where there is a
+/// terminal.
 pub fn password(user: &str, server: &str, credentials: &Credentials) -> Result<Secret, Failure> {
-    if let Credentials::Given { password: Some(password), .. } = credentials {
+    if let Some(password) = &credentials.password {
         return Ok(password.clone());
+    }
+    if let Some(password) = file_of(credentials)?.and_then(|(_, file)| file.password) {
+        return Ok(password);
     }
     if let Ok(password) = std::env::var(PASSWORD) {
         return Ok(Secret::new(password));
@@ -35,7 +63,7 @@ pub fn password(user: &str, server: &str, credentials: &Credentials) -> Result<S
         return Ok(Secret::new(text.lines().next().unwrap_or_default().to_owned()));
     }
     let missing = || Failure::usage("password-missing", &t!("failure.password_missing", user = user, server = server));
-    if matches!(credentials, Credentials::Given { .. }) {
+    if !credentials.may_ask {
         return Err(missing());
     }
     let typed = prompt::secret(&t!("target.password", user = user, server = server));
@@ -44,8 +72,11 @@ pub fn password(user: &str, server: &str, credentials: &Credentials) -> Result<S
 
 /// The keys of object storage, where the tools of Amazon look for them too.
 pub fn keys(credentials: &Credentials) -> Result<S3Keys, Failure> {
-    if let Credentials::Given { keys: Some(keys), .. } = credentials {
+    if let Some(keys) = &credentials.keys {
         return Ok(keys.clone());
+    }
+    if let Some(keys) = file_of(credentials)?.and_then(|(_, file)| file.keys) {
+        return Ok(keys);
     }
     if let (Ok(id), Ok(key)) = (std::env::var(KEY_ID), std::env::var(KEY)) {
         let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty()).map(Secret::new);

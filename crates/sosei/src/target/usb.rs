@@ -8,18 +8,22 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use block::ReadAt;
 use device::Writable;
 use repository::DirectoryStore;
 use rust_i18n::t;
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::Target;
 use crate::failure::Failure;
 
-/// Where file systems are mounted.
-const DIRECTORY: &str = "/run/sosei";
+/// Where file systems and exports are mounted.
+pub const DIRECTORY: &str = "/run/sosei";
+/// What mounts NTFS where the kernel can't.
+const NTFS: &str = "ntfs-3g";
 
 /// A file system that may be a target.
 struct Found {
@@ -41,8 +45,7 @@ pub fn open(text: &str, label: &str, path: &str, disks: &[PathBuf]) -> Result<Ta
     let mounted = Mounted::new(text, &found)?;
     let directory = mounted.directory.join(path);
     let store = DirectoryStore::open(&directory).map_err(|error| Failure::target_absent(text, &error))?;
-    let directory = Some(store.root().to_owned());
-    Ok(Target { store: Box::new(store), directory, _mounted: Some(mounted) })
+    Ok(Target::mounted(store, super::Mounted::Disk(mounted)))
 }
 
 /// The attached file systems by their label, or by their UUID where they have none, and what each is.
@@ -125,6 +128,7 @@ impl ReadAt for Node {
 
 /// A file system that is mounted, by this program or before.
 pub struct Mounted {
+    device: PathBuf,
     directory: PathBuf,
     /// Whether it goes away with this value.
     is_own: bool,
@@ -148,7 +152,7 @@ impl Mounted {
         let directory = Path::new(DIRECTORY).join(format!("{name}-{}", std::process::id()));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed)?;
         let writable = Writable::lift(&found.device).map_err(|error| failed(io::Error::other(error)))?;
-        let mounted = Self { directory, is_own: true, writable };
+        let mounted = Self { device: found.device.clone(), directory, is_own: true, writable };
         let kind = match found.file_system.kind.as_str() {
             // One driver for all three.
             "ext2" | "ext3" => "ext4",
@@ -158,11 +162,21 @@ impl Mounted {
         let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
         match mount(&found.device, &mounted.directory, kind, flags, None) {
             Ok(()) => Ok(mounted),
-            Err(error) => {
-                let _ = fs::remove_dir(&mounted.directory);
-                Err(failed(error.into()))
-            }
+            Err(Errno::NODEV) if kind == "ntfs3" => mounted.mount_in_user_space().map_err(failed),
+            Err(error) => Err(failed(error.into())),
         }
+    }
+
+    /// For kernels without the driver, as that of the live medium: NTFS by a program of the system.
+    fn mount_in_user_space(self) -> io::Result<Self> {
+        let mut command = Command::new(NTFS);
+        command.args(["-o", "nodev,nosuid,noexec"]).arg(&self.device).arg(&self.directory);
+        let said = match command.stdin(Stdio::null()).output() {
+            Ok(output) if output.status.success() => return Ok(self),
+            Ok(output) => String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; "),
+            Err(error) => error.to_string(),
+        };
+        Err(io::Error::other(format!("{NTFS}: {said}")))
     }
 
     /// Where the system has mounted a device for writing already. One that this program left behind, because it was
@@ -182,18 +196,31 @@ impl Mounted {
         let is_own = directory.starts_with(DIRECTORY);
         // Where it was left behind, so was its disk without protection.
         let writable = is_own.then(|| Writable::lift(device).ok().flatten()).flatten();
-        Some(Self { directory, is_own, writable })
+        Some(Self { device: device.to_owned(), directory, is_own, writable })
     }
 }
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // Another session that uses it too keeps it busy; the last one unmounts it.
-        if self.is_own && unmount(&self.directory, UnmountFlags::empty()).is_ok() {
-            let _ = fs::remove_dir(&self.directory);
-        } else if let Some(writable) = self.writable.take() {
-            writable.keep();
+        if !self.is_own {
+            return;
         }
+        match unmount(&self.directory, UnmountFlags::empty()) {
+            Ok(()) => {
+                // What the disk itself keeps is written too, before somebody pulls it out.
+                let _ = File::open(&self.device).and_then(|device| device.sync_all());
+            }
+            // It was never mounted.
+            Err(Errno::INVAL) => {}
+            // Another session that uses it too keeps it busy; the last one unmounts it.
+            Err(_) => {
+                if let Some(writable) = self.writable.take() {
+                    writable.keep();
+                }
+                return;
+            }
+        }
+        let _ = fs::remove_dir(&self.directory);
     }
 }
 
