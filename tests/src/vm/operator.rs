@@ -177,7 +177,7 @@ impl<'a> Operator<'a> {
             self.choose(words.get("next.home"));
             self.wait_for_another(&title);
         }
-        self.choose(words.get("task.quit"));
+        self.choose(words.get("task.shell"));
         self.machine.wait_for(super::PROMPT);
     }
 
@@ -211,8 +211,10 @@ impl<'a> Operator<'a> {
     #[track_caller]
     fn go_to(&mut self, text: &str) {
         let has = |line: &str| line.contains(text);
-        self.machine.wait_for_screen(text, |screen| entries(screen).any(has));
         let began = Instant::now();
+        while !entries(&self.machine.whole_screen()).any(has) {
+            assert!(began.elapsed() < REACTION, "{text} is not there:\n{}", self.machine.screen());
+        }
         loop {
             let screen = self.machine.whole_screen();
             let marked = screen.lines().position(|line| line.starts_with(" > "));
