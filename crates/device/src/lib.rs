@@ -23,7 +23,7 @@ pub use efi::{EFI_VARIABLES, EfiVariables};
 pub use error::{Error, Result};
 pub use framebuffer::{Channel, Framebuffer, Geometry};
 pub use machine::{Adapter, Machine, NetworkCard, bios_boot_signature, machine};
-pub use paths::{is_path_of, reach};
+pub use paths::{is_one_disk, is_path_of, reach};
 pub use protection::Writable;
 pub use scsi::{Initiator, Inquiry, Registered, Reservation, Reservations, inquiry, registered};
 pub use usage::{disks_behind, disks_under, has_other_names, is_inside, is_same, with_partitions};

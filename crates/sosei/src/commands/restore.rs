@@ -53,7 +53,7 @@ pub fn carry_out(arguments: &Restore, operator: &dyn Operator) -> Result<Restore
     let assigned = assign(&disks_of(&manifest), &arguments.disks)?;
     let attached = device::attached();
     for (_, path) in &assigned {
-        safety::refuse_repository_disk(&target, path)?;
+        safety::refuse_repository_disk(&target, path, &attached)?;
         safety::refuse_file_with_other_names(path, &arguments.confirm)?;
     }
     let paths: Vec<PathBuf> = assigned.iter().map(|(_, path)| path.clone()).collect();
