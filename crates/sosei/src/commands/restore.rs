@@ -47,7 +47,7 @@ pub struct Restored {
 /// Overwrites disks for an operator.
 pub fn carry_out(arguments: &Restore, operator: &dyn Operator) -> Result<Restored, Failure> {
     let (progress, cancel) = (operator.reporter(), operator.cancel());
-    let target = target::open_for(operator, &arguments.target, &paths_of(&arguments.disks))?;
+    let target = target::open_for(operator, &arguments.target, &paths_of(&arguments.disks), target::Use::Reading)?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, &arguments.image)?;
     let assigned = assign(&disks_of(&manifest), &arguments.disks)?;

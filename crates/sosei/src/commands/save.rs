@@ -37,7 +37,7 @@ pub fn status(manifest: &Manifest) -> u8 {
 /// Saves disks for an operator.
 pub fn carry_out(arguments: &Save, operator: &dyn Operator) -> Result<Manifest, Failure> {
     let (progress, cancel) = (operator.reporter(), operator.cancel());
-    let target = target::open_for(operator, &arguments.target, &arguments.disks)?;
+    let target = target::open_for(operator, &arguments.target, &arguments.disks, target::Use::Writing)?;
     refuse_twice(arguments.disks.iter())?;
     let attached = device::attached();
     for disk in &arguments.disks {

@@ -191,7 +191,7 @@ impl Desk<'_> {
     }
 
     fn open(&self, place: &Place) -> Result<Event, Failure> {
-        let target = target::open_for(self, &place.target, &[])?;
+        let target = target::open_for(self, &place.target, &[], target::Use::Reading)?;
         let location = target.store.location();
         let images = match session::open_repository(&*target.store) {
             Ok(_) => session::list_images(&*target.store)?,
