@@ -179,3 +179,26 @@ fn images_are_not_kept_on_a_disk_that_others_may_use() {
     let names: Vec<_> = fs::read_dir(target).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["lost+found"]);
 }
+
+/// Files of a Btrfs say a device number that no device has, and the table of mounts names one of its devices.
+#[test]
+fn all_devices_under_a_btrfs_are_known() {
+    let disks = ["one.img", "two.img"].map(|name| SampleDisk::new(name, 128 * MIB));
+    let devices = disks.each_ref().map(|disk| LoopDevice::attach(&disk.path, 512));
+    let paths = devices.each_ref().map(|device| device.path().to_str().unwrap());
+    run("mkfs.btrfs", ["-q", "-f", "-d", "single", "-m", "single", paths[0], paths[1]]);
+    disks[1].write(0, &fs::read(sbd().path).unwrap()[..512]);
+    run("btrfs", ["device", "scan", paths[0], paths[1]]);
+    let source = SampleDisk::new("node.img", 8 * MIB);
+    {
+        let mounted = Mounted::new(devices[0].path(), "rw");
+        run("btrfs", ["subvolume", "create", mounted.path().join("images").to_str().unwrap()]);
+        let target = mounted.path().join("images");
+        let refused = sosei(["save", target.to_str().unwrap(), "node", source.text(), "--json"]).expect(4);
+        assert_eq!(refused.code(), "shared-images");
+        let message = refused.json()["error"]["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(paths[1]) && message.contains("beside btrfs"), "{message}");
+        assert_eq!(fs::read_dir(target).unwrap().count(), 0);
+    }
+    run("btrfs", ["device", "scan", "--forget", paths[0], paths[1]]);
+}

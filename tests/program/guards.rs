@@ -75,6 +75,13 @@ fn the_files_of_a_repository_are_known_by_all_their_names() {
     refuse(&link, "other-names");
     let second = LoopDevice::attach(&place.path, 512);
     refuse(second.path(), "repository-disk");
+    let over_device = LoopDevice::attach(device.path(), 512);
+    refuse(over_device.path(), "repository-disk");
+    let twice_over = LoopDevice::attach(over_device.path(), 512);
+    refuse(twice_over.path(), "repository-disk");
+    // Reading it while images are written there is no better.
+    let own = twice_over.path().to_str().unwrap();
+    assert_eq!(sosei(["save", target_text, "own", own, "--json"]).expect(4).code(), "repository-disk");
 }
 
 fn find_pack(repository: &Path) -> PathBuf {
@@ -92,6 +99,29 @@ fn a_file_under_two_loop_devices_is_one_disk() {
     let target = repository.path().to_str().unwrap();
     assert_eq!(sosei(["save", target, "node", one, other, "--json"]).expect(2).code(), "disk-twice");
     assert_eq!(sosei(["save", target, "node", one, "--json"]).expect(4).code(), "disk-in-use");
+}
+
+/// The kernel keeps nobody from a disk while a loop device shows it under another name.
+#[test]
+fn a_loop_device_over_a_disk_is_no_destination_and_the_disk_is_in_use() {
+    let disk = SampleDisk::new("node.img", MIB);
+    disk.write(0, &content(1, MIB as usize));
+    let device = LoopDevice::attach(&disk.path, 512);
+    let repository = tempfile::tempdir().unwrap();
+    let target = repository.path().to_str().unwrap();
+    sosei(["save", target, "node", device.path().to_str().unwrap()]).expect(0);
+    let other = SampleDisk::new("other.img", MIB);
+    let device = LoopDevice::attach(&other.path, 512);
+    let over = LoopDevice::attach(device.path(), 512);
+    for (path, code) in [(over.path(), "loop-over-device"), (device.path(), "disk-in-use")] {
+        let finished = sosei(["restore", target, "node", path.to_str().unwrap(), "--yes", "--json"]).expect(4);
+        assert_eq!(finished.code(), code);
+    }
+    let both = [device.path(), over.path()].map(|path| path.to_str().unwrap());
+    assert_eq!(sosei(["save", target, "both", both[0], both[1], "--json"]).expect(2).code(), "disk-twice");
+    assert!(fs::read(&other.path).unwrap().iter().all(|byte| *byte == 0));
+    drop(over);
+    sosei(["restore", target, "node", device.path().to_str().unwrap(), "--yes"]).expect(0);
 }
 
 #[test]

@@ -100,6 +100,70 @@ fn a_disk_that_is_saved_or_overwritten_is_never_mounted() {
     assert!(fs::read(&file.path).unwrap() == before, "not one byte was changed");
 }
 
+/// Another node may have it mounted, and mounting it alone would write to it.
+#[test]
+fn a_disk_that_others_may_use_is_never_mounted() {
+    let label = label("MMP");
+    let (file, device) = partitioned(&label);
+    run("mke2fs", ["-q", "-F", "-t", "ext4", "-O", "mmp", "-L", &label, &format!("{}p2", device.path().display())]);
+    run("sync", [] as [&str; 0]);
+    let (disk, before) = (source(), fs::read(&file.path).unwrap());
+    let protected = Protected::new(&device);
+    let target = format!("usb:{label}");
+    for arguments in [
+        &["images", &target, "--json"][..],
+        &["show", &target, "node", "--json"],
+        &["verify", &target, "--json"],
+        &["compare", &target, "node", disk.text(), "--json"],
+        &["restore", &target, "node", disk.text(), "--yes", "--json"],
+        &["save", &target, "node", disk.text(), "--json"],
+    ] {
+        assert_eq!(sosei(arguments).expect(4).code(), "shared-images", "{arguments:?}");
+        assert!(!is_mounted(&device) && protected.is_read_only());
+    }
+    run("sync", [] as [&str; 0]);
+    assert!(fs::read(&file.path).unwrap() == before, "not one byte was changed");
+}
+
+/// A journal that waits would be written back by a plain mount, even a read-only one.
+#[test]
+fn whoever_reads_images_changes_no_byte_of_the_disk() {
+    let label = label("RO");
+    let disk = source();
+    let target = format!("usb:{label}");
+    let (file, device) = partitioned(&label);
+    sosei(["save", &target, "node", disk.text()]).expect(0);
+    let crashed = {
+        let mounted = Mounted::new(format!("{}p2", device.path().display()).as_ref(), "rw");
+        fs::write(mounted.path().join("new"), "new").unwrap();
+        run("sync", [] as [&str; 0]);
+        fs::read(&file.path).unwrap()
+    };
+    file.write(0, &crashed);
+    run("blockdev", ["--flushbufs", device.path().to_str().unwrap()]);
+    run("blockdev", ["--flushbufs", &format!("{}p2", device.path().display())]);
+    for arguments in [
+        &["images", &target][..],
+        &["show", &target, "node"],
+        &["verify", &target],
+        &["checklist", &target, "node"],
+        &["compare", &target, "node", disk.text()],
+        &["restore", &target, "node", source().text(), "--yes"],
+    ] {
+        sosei(arguments).expect(0);
+        assert!(!is_mounted(&device));
+    }
+    run("sync", [] as [&str; 0]);
+    assert!(fs::read(&file.path).unwrap() == crashed, "not one byte was changed");
+    // Who saves mounts it for writing, also where a reader that was killed has left it mounted.
+    let left = std::path::PathBuf::from(format!("/run/sosei/left-{}", u32::MAX));
+    fs::create_dir_all(&left).unwrap();
+    let partition = format!("{}p2", device.path().display());
+    run("mount", ["-o", "ro,noload", &partition, left.to_str().unwrap()]);
+    sosei(["save", &target, "again", disk.text()]).expect(0);
+    assert!(!left.exists() && !is_mounted(&device));
+}
+
 #[test]
 fn a_disk_that_is_not_there_or_there_twice_is_told() {
     let label = label("TWO");
@@ -136,15 +200,21 @@ fn an_ntfs_disk_is_a_target_by_whatever_mounts_it() {
 }
 
 #[test]
-fn an_xfs_without_a_partition_table_is_a_disk_too() {
-    let label = label("X");
-    let file = SampleDisk::new("usb.img", 320 * MIB);
-    run("mkfs.xfs", ["-q", "-f", "-L", &label, file.text()]);
-    let device = LoopDevice::attach(&file.path, 512);
-    let disk = source();
-    let target = format!("usb:{label}");
-    sosei(["save", &target, "node", disk.text()]).expect(0);
-    sosei(["compare", &target, "node", disk.text()]).expect(0);
-    assert!(!is_mounted(&device));
-    assert!(run_status("xfs_repair", ["-n", device.path().to_str().unwrap()]).status.success());
+fn a_file_system_without_a_partition_table_is_a_disk_too() {
+    for (make, size, check) in
+        [("mkfs.xfs", 320 * MIB, &["xfs_repair", "-n"]), ("mkfs.btrfs", 128 * MIB, &["btrfs", "check"])]
+    {
+        let label = label(make.rsplit('.').next().unwrap());
+        let file = SampleDisk::new("usb.img", size);
+        run(make, ["-q", "-f", "-L", &label, file.text()]);
+        let device = LoopDevice::attach(&file.path, 512);
+        let disk = source();
+        let target = format!("usb:{label}");
+        sosei(["save", &target, "node", disk.text()]).expect(0);
+        let saved = fs::read(&file.path).unwrap();
+        sosei(["compare", &target, "node", disk.text()]).expect(0);
+        run("sync", [] as [&str; 0]);
+        assert!(!is_mounted(&device) && fs::read(&file.path).unwrap() == saved, "{make}: a reader wrote");
+        assert!(run_status(check[0], [check[1], device.path().to_str().unwrap()]).status.success());
+    }
 }

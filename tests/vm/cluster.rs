@@ -173,6 +173,8 @@ fn make_lun(machine: &mut Machine) {
         "mount -t configfs none /sys/kernel/config 2> /dev/null",
         "cd /sys/kernel/config/target && mkdir -p core/fileio_0/lun0",
         "truncate -s 16M /run/lun && printf 'label: dos\\nlabel-id: 0x22c779e1\\nstart=2048, type=83\\n' | sfdisk -q /run/lun",
+        "mkdir /run/seed && truncate -s 1M /run/node && sosei save /run/seed node /run/node",
+        "mke2fs -q -F -t ext4 -d /run/seed -E offset=1048576 /run/lun 14m",
         "sha256sum /run/lun > /run/lun.sum",
         "echo fd_dev_name=/run/lun,fd_dev_size=16777216 > core/fileio_0/lun0/control",
         "echo 1 > core/fileio_0/lun0/enable",
@@ -204,6 +206,13 @@ fn check_reservations(machine: &mut Machine) {
     let wwn = machine.shell("cat /sys/block/sda/device/wwid").trim().to_owned();
     assert!(disks.contains(&wwn) && disks.contains("E12: /dev/sda /dev/sdb"), "{wwn}: {disks}");
     machine.shell("sosei save /run/images lun /dev/sda");
+    // By its other path it is still the same disk: named twice, or with the repository on it.
+    let (status, printed) = machine.try_shell("sosei save /run/images both /dev/sda /dev/sdb --json");
+    assert!(status == 2 && printed.contains("\"disk-twice\""), "{status}: {printed}");
+    machine.shell("mkdir /run/on-lun && mount -o ro,noload /dev/sda1 /run/on-lun");
+    let (status, printed) = machine.try_shell("sosei restore /run/on-lun node /dev/sdb --yes --json");
+    assert!(status == 4 && printed.contains("\"repository-disk\""), "{status}: {printed}");
+    machine.shell("umount /run/on-lun && sha256sum -c /run/lun.sum");
 
     persist(machine, "--register --param-sark=0xabc123");
     persist(machine, "--reserve --param-rk=0xabc123 --prout-type=5");

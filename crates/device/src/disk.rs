@@ -77,7 +77,8 @@ impl DestinationDisk {
     /// Opens a disk for reading and writing, exclusively.
     ///
     /// # Errors
-    /// `InUse` where it is mounted or otherwise taken, `ReadOnly` where the kernel protects it.
+    /// `InUse` where it is mounted or otherwise taken, `ReadOnly` where the kernel protects it, `LoopOverDevice` where
+    /// it is only another name of a block device.
     pub fn open(path: &Path) -> Result<Self> {
         let open = OpenDisk::open(path, Access::Write)?;
         // Only now that nobody else has it.
@@ -128,6 +129,12 @@ impl OpenDisk {
         }
         if is_block_device && usage::is_partition(path) {
             return Err(Error::Partition { path: path.into() });
+        }
+        // Opening it exclusively keeps nobody from what is behind it, and what is mounted from there is not seen.
+        if access == Access::Write
+            && let Some(device) = usage::device_behind_loop(path)
+        {
+            return Err(Error::LoopOverDevice { path: path.into(), device });
         }
         if access != Access::Look
             && let Some(device) = usage::loop_device_of(path)

@@ -35,6 +35,15 @@ pub enum Error {
         /// What was asked for.
         path: PathBuf,
     },
+    /// A loop device over a block device, where something is to be overwritten: nobody keeps others from what is behind
+    /// it.
+    #[error("{path} is a loop device over {device}, which is a block device itself")]
+    LoopOverDevice {
+        /// What was asked for.
+        path: PathBuf,
+        /// What is behind it.
+        device: PathBuf,
+    },
     /// The kernel does not let anybody write to it.
     #[error("{path} is write-protected")]
     ReadOnly {

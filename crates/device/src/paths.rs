@@ -62,6 +62,11 @@ pub fn is_path_of(disk: &Attached, path: &Path) -> bool {
     std::iter::once(&disk.path).chain(&disk.other_paths).any(|own| crate::is_same(own, path))
 }
 
+/// Whether two paths are ways to one disk, as far as the attached disks tell.
+pub fn is_one_disk(attached: &[Attached], one: &Path, other: &Path) -> bool {
+    crate::is_same(one, other) || attached.iter().any(|disk| is_path_of(disk, one) && is_path_of(disk, other))
+}
+
 /// Why other machines may reach a disk, by the way that it is connected: transport, and what says so.
 pub fn reach(disk: &Attached) -> Option<(String, String)> {
     let transport = disk.transport.clone()?;
@@ -117,6 +122,22 @@ mod tests {
         assert_eq!(told[..6], expected);
         assert_eq!(told[6..], [("/x/vda", 0), ("/x/vdb", 0)]);
         assert_eq!(joined[0].other_paths, [PathBuf::from("/x/sdc")]);
+    }
+
+    #[test]
+    fn two_paths_of_one_disk_are_one_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| {
+            let path = directory.path().join(name);
+            fs::write(&path, name).unwrap();
+            path
+        };
+        let [first, second, alone] = ["sda", "sdb", "sdc"].map(path);
+        let shared = Attached { path: first.clone(), other_paths: vec![second.clone()], ..Attached::default() };
+        let attached = [shared, Attached { path: alone.clone(), ..Attached::default() }];
+        assert!(is_one_disk(&attached, &first, &second) && is_one_disk(&attached, &second, &first));
+        assert!(!is_one_disk(&attached, &second, &alone) && !is_one_disk(&[], &first, &second));
+        assert!(is_one_disk(&[], &alone, &directory.path().join("./sdc")));
     }
 
     #[test]

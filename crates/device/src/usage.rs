@@ -1,8 +1,16 @@
 //! Who uses a disk: mounts, loop devices, arrays; and which disks lie under a directory.
 
-use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::fs::{self, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use crate::mounts;
+
+/// More loop devices over each other than this are not followed.
+const LOOPS_LIMIT: usize = 16;
 
 /// The name of a block device in sysfs, as `sda1`, following links as `/dev/disk/by-id/…`.
 pub fn kernel_name(path: &Path) -> Option<String> {
@@ -100,23 +108,85 @@ fn backing_of_loop(name: &str) -> Option<PathBuf> {
     Some(PathBuf::from(backing.trim_end_matches('\n')))
 }
 
-/// Another loop device over the same file as a regular file or loop device, as `attached as /dev/loop3`.
+/// Another loop device over the same file as a regular file or loop device, or one over a disk or a partition of it,
+/// as `attached as /dev/loop3`.
 pub fn loop_device_of(path: &Path) -> Option<String> {
     let own_name = kernel_name(path);
-    let file = identity(&backing_file(path)?)?;
+    let disk = whole_disk(path);
+    let file = backing_file(path).and_then(|file| identity(&file));
     let others = names_in(Path::new("/sys/block")).into_iter().filter(|name| Some(name) != own_name.as_ref());
-    others
-        .filter(|name| backing_of_loop(name).and_then(|backing| identity(&backing)) == Some(file))
-        .map(|name| format!("attached as /dev/{name}"))
-        .next()
+    let is_over = |name: &String| {
+        let Some(backing) = backing_of_loop(name) else { return false };
+        (file.is_some() && identity(&backing) == file) || (disk.is_some() && whole_disk(&backing) == disk)
+    };
+    others.filter(is_over).map(|name| format!("attached as /dev/{name}")).next()
+}
+
+/// The block device that a loop device shows again under another name; `None` for what is no loop device, and for one
+/// over a file.
+pub fn device_behind_loop(path: &Path) -> Option<PathBuf> {
+    let backing = backing_of_loop(&kernel_name(path)?)?;
+    fs::metadata(&backing).ok()?.file_type().is_block_device().then_some(backing)
+}
+
+/// The whole disks behind a loop device over a block device, as `/dev/sda`; empty for everything else.
+pub fn disks_behind(path: &Path) -> Vec<PathBuf> {
+    disks_of(device_behind_loop(path).as_deref().and_then(kernel_name).into_iter().collect())
 }
 
 /// The whole disks that the file system under `directory` lies on, as `/dev/sda`: through
 /// partitions, arrays, volume groups and loop devices. Empty for network file systems and memory.
 pub fn disks_under(directory: &Path) -> Vec<PathBuf> {
-    let Ok(metadata) = fs::metadata(directory) else { return Vec::new() };
+    disks_of(devices_under(directory))
+}
+
+/// The names of the block devices that hold a file, or that a device node means.
+fn devices_under(path: &Path) -> Vec<String> {
+    let Ok(metadata) = fs::metadata(path) else { return Vec::new() };
+    if metadata.file_type().is_block_device() {
+        return name_of_number(metadata.rdev()).into_iter().collect();
+    }
+    match name_of_number(metadata.dev()) {
+        Some(name) => vec![name],
+        // File systems of several devices have a number that is no device's.
+        None => devices_of_mount(path),
+    }
+}
+
+/// The block devices of the mount that a file lies in, as the table of mounts and the file system itself name them.
+fn devices_of_mount(path: &Path) -> Vec<String> {
+    // The number in the table of mounts differs from that of the files of a Btrfs: the mount itself is asked for.
+    let Some(mount) = mount_of(path) else { return Vec::new() };
+    let named: Vec<String> = mount.sources().iter().filter_map(|source| kernel_name(source)).collect();
+    if mount.kind != "btrfs" {
+        return named;
+    }
+    // One device is in the table, whichever was mounted.
+    let registry = Path::new("/sys/fs/btrfs");
+    let all = names_in(registry).into_iter().map(|id| names_in(&registry.join(id).join("devices")));
+    let all: Vec<Vec<String>> = all.collect();
+    let own = all.iter().find(|devices| named.iter().any(|name| devices.contains(name)));
+    match own {
+        Some(devices) => devices.clone(),
+        // Better one disk too many than the one that matters forgotten.
+        None if named.is_empty() => all.concat(),
+        None => named,
+    }
+}
+
+fn mount_of(path: &Path) -> Option<mounts::Mount> {
+    // Only its place is asked for: opening a pipe would wait for somebody who writes.
+    let flags = i32::try_from(OFlags::PATH.bits()).ok()?;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    let about = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
+    let table = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    mounts::mount_with_id(&table, mounts::id_in(&about)?)
+}
+
+/// The whole disks under block devices.
+fn disks_of(devices: Vec<String>) -> Vec<PathBuf> {
     let mut disks = Vec::new();
-    let mut queue: Vec<String> = name_of_number(metadata.dev()).into_iter().collect();
+    let mut queue = devices;
     // Each device is looked at once; stacks of devices have no loops, but sysfs is not trusted for that.
     let mut seen: Vec<String> = Vec::new();
     while let Some(name) = queue.pop() {
@@ -131,9 +201,8 @@ pub fn disks_under(directory: &Path) -> Vec<PathBuf> {
             continue;
         }
         queue.extend(names_in(&directory.join("slaves")));
-        let backing = backing_of_loop(&name).and_then(|backing| fs::metadata(backing).ok());
-        queue.extend(backing.and_then(|backing| name_of_number(backing.dev())));
-        disks.push(Path::new("/dev").join(name));
+        queue.extend(backing_of_loop(&name).iter().flat_map(|backing| devices_under(backing)));
+        disks.push(Path::new("/dev").join(name.replace('!', "/")));
     }
     disks
 }
@@ -152,11 +221,24 @@ pub fn has_other_names(disk: &Path) -> bool {
     metadata.is_some_and(|metadata| metadata.nlink() > 1)
 }
 
-/// Whether two disks are the same device or the same file.
+/// Whether two disks are the same device or the same file. A loop device over a block device is the whole disk behind
+/// it.
 pub fn is_same(one: &Path, other: &Path) -> bool {
+    let (one, other) = (&behind_loops(one), &behind_loops(other));
     let files = |path: &Path| backing_file(path).and_then(|file| identity(&file));
     match (files(one), files(other)) {
         (Some(one), Some(other)) => one == other,
         _ => kernel_name(one).is_some_and(|name| Some(name) == kernel_name(other)),
     }
+}
+
+fn behind_loops(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    // Each is attached over another, and none over itself; the kernel is not trusted for that.
+    for _ in 0..LOOPS_LIMIT {
+        let Some(device) = device_behind_loop(&path) else { break };
+        let disk = whole_disk(&device).map(|name| Path::new("/dev").join(name.replace('!', "/")));
+        path = disk.unwrap_or(device);
+    }
+    path
 }

@@ -52,12 +52,16 @@ pub fn names_of(paths: &[PathBuf]) -> Vec<String> {
     names
 }
 
-/// Refuses a disk that was named twice, also by another of its names: an image would hold it twice, and a
+/// Refuses a disk that was named twice, also by another of its names or another path to it: an image would hold it twice, and a
 /// restore would overwrite one disk with another.
 pub fn refuse_twice<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Result<(), Failure> {
+    refuse_twice_among(paths, &device::attached())
+}
+
+fn refuse_twice_among<'a>(paths: impl Iterator<Item = &'a PathBuf>, attached: &[Attached]) -> Result<(), Failure> {
     let mut seen: Vec<&PathBuf> = Vec::new();
     for path in paths {
-        if seen.iter().any(|other| device::is_same(other, path)) {
+        if seen.iter().any(|other| device::is_one_disk(attached, other, path)) {
             return Err(Failure::usage("disk-twice", &t!("failure.disk_twice", disk = path.display())));
         }
         seen.push(path);
@@ -131,6 +135,17 @@ fn find_disk(known: &[(&str, &DiskIdentity)], arguments: &[String], path: &str) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_is_named_twice_by_each_of_its_paths() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = ["sda", "sdb", "sdc"].map(|name| directory.path().join(name));
+        paths.iter().for_each(|path| std::fs::write(path, "").unwrap());
+        let shared = Attached { path: paths[0].clone(), other_paths: vec![paths[1].clone()], ..Attached::default() };
+        let refused = refuse_twice_among(paths.iter(), std::slice::from_ref(&shared)).unwrap_err();
+        assert_eq!((refused.code.as_str(), refused.message.contains("sdb")), ("disk-twice", true), "{refused:?}");
+        refuse_twice_among([&paths[0], &paths[2]].into_iter(), &[shared]).unwrap();
+    }
 
     #[test]
     fn disks_have_plain_and_different_names() {

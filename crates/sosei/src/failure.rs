@@ -394,6 +394,11 @@ impl From<device::Error> for Failure {
             device::Error::Partition { path } => {
                 Self::usage("partition", &t!("failure.partition", disk = path.display()))
             }
+            device::Error::LoopOverDevice { path, device } => {
+                let message = t!("failure.loop_over_device", disk = path.display(), device = device.display());
+                let next = t!("next.behind_loop", device = device.display());
+                Self::new(REFUSED, "loop-over-device", &message, &nothing, &next)
+            }
             device::Error::ReadOnly { path } => {
                 let message = t!("failure.read_only", disk = path.display());
                 Self::new(REFUSED, "read-only", &message, &nothing, &t!("next.read_only"))

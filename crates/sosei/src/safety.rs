@@ -10,12 +10,15 @@ use crate::operator::Operator;
 use crate::sharing;
 use crate::target::Target;
 
-/// Refuses a disk that holds the repository, as a source or a destination.
-pub fn refuse_repository_disk(target: &Target, disk: &Path) -> Result<(), Failure> {
+/// Refuses a disk that holds the repository, as a source or a destination, by whatever path it is named.
+pub fn refuse_repository_disk(target: &Target, disk: &Path, attached: &[Attached]) -> Result<(), Failure> {
     let Some(directory) = &target.directory else { return Ok(()) };
     // The parts of a repository may be links to other places.
     let parts = ["", "packs", "images", "locks"].map(|part| directory.join(part));
-    let under = parts.iter().flat_map(|part| device::disks_under(part)).any(|under| device::is_same(&under, disk));
+    let under = parts
+        .iter()
+        .flat_map(|part| device::disks_under(part))
+        .any(|under| device::is_one_disk(attached, &under, disk));
     if under || device::is_inside(disk, &parts) {
         let (disk, target) = (disk.display().to_string(), directory.display().to_string());
         return Err(Failure::repository_disk(&disk, &target));

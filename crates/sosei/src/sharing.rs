@@ -61,6 +61,26 @@ impl ThisMachine {
         let known = self.attached.iter().find(|disk| device::is_path_of(disk, path));
         known.cloned().unwrap_or_else(|| device::identify(path))
     }
+
+    /// The disks that a loop device shows under another name: others reach them, whatever it is called here.
+    fn behind(&self, path: &Path) -> Vec<Attached> {
+        device::disks_behind(path).iter().map(|disk| self.disk(disk)).collect()
+    }
+}
+
+/// What the ways to a disk say.
+fn add_ways(disk: &Attached, assessment: &mut Assessment) {
+    if let Some((transport, detail)) = device::reach(disk) {
+        assessment.add(None, Evidence::Transport { transport, detail });
+    }
+    let paths: Vec<&PathBuf> = std::iter::once(&disk.path).chain(&disk.other_paths).collect();
+    if paths.len() > 1 {
+        let names: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+        assessment.add(None, Evidence::SeveralPaths { detail: names.join(" ") });
+    }
+    for evidence in paths.into_iter().flat_map(|path| evidence_of_path(path)) {
+        assessment.add(None, evidence);
+    }
 }
 
 impl Surroundings for ThisMachine {
@@ -68,25 +88,17 @@ impl Surroundings for ThisMachine {
         let path = Path::new(disk);
         let attached = self.disk(path);
         let mut assessment = Assessment::new(disk, ids(&attached, path));
-        if let Some((transport, detail)) = device::reach(&attached) {
-            assessment.add(None, Evidence::Transport { transport, detail });
-        }
-        let paths: Vec<&PathBuf> = std::iter::once(&attached.path).chain(&attached.other_paths).collect();
-        if paths.len() > 1 {
-            let names: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-            assessment.add(None, Evidence::SeveralPaths { detail: names.join(" ") });
-        }
-        for path in paths {
-            for evidence in evidence_of_path(path) {
-                assessment.add(None, evidence);
-            }
+        add_ways(&attached, &mut assessment);
+        for behind in self.behind(path) {
+            add_ways(&behind, &mut assessment);
         }
         assessment
     }
 
     fn told(&self, disk: &str, layout: &Layout) -> Vec<(Option<String>, Evidence)> {
-        let attached = self.disk(Path::new(disk));
-        let paths = std::iter::once(&attached.path).chain(&attached.other_paths);
+        let path = Path::new(disk);
+        let disks = std::iter::once(self.disk(path)).chain(self.behind(path));
+        let paths = disks.flat_map(|disk| std::iter::once(disk.path).chain(disk.other_paths));
         let paths: Vec<_> = paths.map(|path| path.display().to_string()).collect();
         self.witnesses().about(&paths, layout)
     }
@@ -94,7 +106,9 @@ impl Surroundings for ThisMachine {
     fn is_reachable(&self, disk: &str) -> bool {
         // Controllers and hypervisors that say nothing else may show a disk to several machines.
         let local = ["sata", "nvme", "usb", "file", "loop"];
-        self.disk(Path::new(disk)).transport.is_none_or(|transport| !local.contains(&transport.as_str()))
+        let is_local = |disk: &Attached| disk.transport.as_deref().is_some_and(|transport| local.contains(&transport));
+        let path = Path::new(disk);
+        !std::iter::once(self.disk(path)).chain(self.behind(path)).all(|disk| is_local(&disk))
     }
 }
 
@@ -161,13 +175,18 @@ pub fn refuse_shared_repository(guard: &Guard, target: &Target) -> Result<(), Fa
     let under = target.directory.iter().flat_map(|directory| device::disks_under(directory));
     for path in under {
         // What can't be read as a disk is none.
-        let Ok(disk) = SourceDisk::look(&path) else { continue };
-        let assessment = guard.assessment(&path.display().to_string(), &disk)?;
-        if let Some(gate) = guard.gate(&assessment, Purpose::Repository, None) {
-            return Err(refusal(&gate));
+        if SourceDisk::look(&path).is_ok() {
+            refuse_repository_on(guard, &path)?;
         }
     }
     Ok(())
+}
+
+/// Refuses to keep or to look for images on one disk that others may use.
+pub fn refuse_repository_on(guard: &Guard, path: &Path) -> Result<(), Failure> {
+    let disk = SourceDisk::look(path)?;
+    let assessment = guard.assessment(&path.display().to_string(), &disk)?;
+    guard.gate(&assessment, Purpose::Repository, None).map_or(Ok(()), |gate| Err(refusal(&gate)))
 }
 
 /// Asks the operator for each closed gate that a word opens, and adds what was opened to the guard.

@@ -32,6 +32,15 @@ pub struct Target {
     _mounted: Option<Mounted>,
 }
 
+/// What a target is opened for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// To read images: nothing of it is changed.
+    Reading,
+    /// To keep a new image there.
+    Writing,
+}
+
 /// What was mounted for a target, and is unmounted with it.
 enum Mounted {
     /// A file system of an attached disk.
@@ -55,11 +64,11 @@ impl Target {
 
 /// Opens a target for an operator who works with `disks`: none of them is touched for it. While a server does not
 /// answer, the operator is told, and can end the wait.
-pub fn open_for(operator: &dyn Operator, text: &str, disks: &[PathBuf]) -> Result<Target, Failure> {
-    open_with(text, disks, &operator.credentials(), operator.reporter(), operator.cancel())
+pub fn open_for(operator: &dyn Operator, text: &str, disks: &[PathBuf], purpose: Use) -> Result<Target, Failure> {
+    open_with(text, disks, purpose, &operator.credentials(), operator.reporter(), operator.cancel())
 }
 
-/// The same for a command that decides nothing and works with no disk: passwords come from where a command line finds
+/// The same for a command that decides nothing, works with no disk and only reads: passwords come from where a command line finds
 /// them.
 pub fn open<R: Reporter + 'static>(
     text: &str,
@@ -68,7 +77,7 @@ pub fn open<R: Reporter + 'static>(
     cancel: &Cancel,
 ) -> Result<Target, Failure> {
     let reporter: Arc<dyn Reporter> = progress.clone();
-    open_with(text, &[], &Credentials::of_a_call(general), reporter, cancel)
+    open_with(text, &[], Use::Reading, &Credentials::of_a_call(general), reporter, cancel)
 }
 
 /// The attached file systems that may be targets by their label or UUID, and what each is.
@@ -79,6 +88,7 @@ pub fn volumes() -> Vec<(String, String)> {
 fn open_with(
     text: &str,
     disks: &[PathBuf],
+    purpose: Use,
     credentials: &Credentials,
     reporter: Arc<dyn Reporter>,
     cancel: &Cancel,
@@ -86,7 +96,7 @@ fn open_with(
     let address = address::parse(text).map_err(|error| usage(text, &error))?;
     match address {
         Address::Directory(path) => open_directory(text, &path),
-        Address::Usb { label, path } => usb::open(text, &label, &path, disks),
+        Address::Usb { label, path } => usb::open(text, &label, &path, disks, purpose),
         Address::Nfs(address) if address.version == Some(4) => export::open(text, &address, cancel),
         Address::Nfs(address) => open_nfs(&address, watch(reporter, cancel)),
         Address::Smb(address) => open_smb(address, credentials, reporter, cancel),

@@ -58,7 +58,7 @@ fn subject_of(
 
 /// The list for an image, for an operator at the screens.
 pub fn lines_of(target: &str, image: &ImageName, operator: &dyn Operator) -> Result<Vec<String>, Failure> {
-    let target = target::open_for(operator, target, &[])?;
+    let target = target::open_for(operator, target, &[], target::Use::Reading)?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, image)?;
     let language = language();

@@ -44,7 +44,7 @@ pub fn carry_out(
     operator: &dyn Operator,
 ) -> Result<Comparison, Failure> {
     let progress = operator.reporter();
-    let target = target::open_for(operator, target, &paths_of(disks))?;
+    let target = target::open_for(operator, target, &paths_of(disks), target::Use::Reading)?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, image)?;
     let assigned = assign(&disks_of(&manifest), disks)?;

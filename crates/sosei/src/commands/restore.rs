@@ -47,13 +47,13 @@ pub struct Restored {
 /// Overwrites disks for an operator.
 pub fn carry_out(arguments: &Restore, operator: &dyn Operator) -> Result<Restored, Failure> {
     let (progress, cancel) = (operator.reporter(), operator.cancel());
-    let target = target::open_for(operator, &arguments.target, &paths_of(&arguments.disks))?;
+    let target = target::open_for(operator, &arguments.target, &paths_of(&arguments.disks), target::Use::Reading)?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, &arguments.image)?;
     let assigned = assign(&disks_of(&manifest), &arguments.disks)?;
     let attached = device::attached();
     for (_, path) in &assigned {
-        safety::refuse_repository_disk(&target, path)?;
+        safety::refuse_repository_disk(&target, path, &attached)?;
         safety::refuse_file_with_other_names(path, &arguments.confirm)?;
     }
     let paths: Vec<PathBuf> = assigned.iter().map(|(_, path)| path.clone()).collect();

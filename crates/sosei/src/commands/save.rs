@@ -37,10 +37,11 @@ pub fn status(manifest: &Manifest) -> u8 {
 /// Saves disks for an operator.
 pub fn carry_out(arguments: &Save, operator: &dyn Operator) -> Result<Manifest, Failure> {
     let (progress, cancel) = (operator.reporter(), operator.cancel());
-    let target = target::open_for(operator, &arguments.target, &arguments.disks)?;
+    let target = target::open_for(operator, &arguments.target, &arguments.disks, target::Use::Writing)?;
     refuse_twice(arguments.disks.iter())?;
+    let attached = device::attached();
     for disk in &arguments.disks {
-        safety::refuse_repository_disk(&target, disk)?;
+        safety::refuse_repository_disk(&target, disk, &attached)?;
     }
     let disks: Vec<_> = arguments.disks.iter().map(|path| open_source(path)).collect::<Result<_, _>>()?;
     let sources: Vec<Source<'_>> = names_of(&arguments.disks)
@@ -55,7 +56,7 @@ pub fn carry_out(arguments: &Save, operator: &dyn Operator) -> Result<Manifest, 
         set: arguments.set.as_ref().map(ToString::to_string),
         note: arguments.note.clone(),
     };
-    let mut guard = sharing::guard(&device::attached(), &arguments.confirm);
+    let mut guard = sharing::guard(&attached, &arguments.confirm);
     sharing::refuse_shared_repository(&guard, &target)?;
     let plan = plan_save_guarded(&*target.store, &sources, request.clone(), guard.clone(), &*progress, cancel);
     progress.finish();

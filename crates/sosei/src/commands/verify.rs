@@ -38,7 +38,7 @@ pub fn carry_out(
     operator: &dyn Operator,
 ) -> Result<Verification, Failure> {
     let progress = operator.reporter();
-    let target = target::open_for(operator, target, &[])?;
+    let target = target::open_for(operator, target, &[], target::Use::Reading)?;
     let request = VerifyRequest { image, quick };
     let verification = verify(&*target.store, &request, super::processors(), &*progress, operator.cancel());
     progress.finish();

@@ -178,7 +178,7 @@ impl Desk<'_> {
     /// All disks that are attached, and the files that were named.
     fn attached(&self) -> Vec<Attached> {
         let mut all = device::attached();
-        let others = self.files.iter().filter(|file| !all.iter().any(|disk| device::is_same(&disk.path, file)));
+        let others = self.files.iter().filter(|file| !all.iter().any(|disk| device::is_path_of(disk, file)));
         let others: Vec<Attached> = others.map(|file| device::identify(file)).collect();
         all.extend(others);
         all
@@ -191,7 +191,7 @@ impl Desk<'_> {
     }
 
     fn open(&self, place: &Place) -> Result<Event, Failure> {
-        let target = target::open_for(self, &place.target, &[])?;
+        let target = target::open_for(self, &place.target, &[], target::Use::Reading)?;
         let location = target.store.location();
         let images = match session::open_repository(&*target.store) {
             Ok(_) => session::list_images(&*target.store)?,

@@ -1,9 +1,11 @@
 //! `usb:LABEL`: the file system with this label or UUID, on whatever disk it is, mounted while it is needed.
 //!
 //! It is mounted on a directory that only this user can enter, and unmounted when the target is closed, after
-//! errors as well; unmounting writes everything that is left. A disk that the same command reads or overwrites is
-//! never mounted: mounting alone may change it.
+//! errors as well; unmounting writes everything that is left. Mounting alone may change a disk: so one that the same
+//! command reads or overwrites, or that others may use, is never mounted, and whoever does not save mounts it read-only,
+//! without the journal.
 
+use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
@@ -11,14 +13,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use block::ReadAt;
-use device::Writable;
+use device::{Attached, Writable};
 use repository::DirectoryStore;
 use rust_i18n::t;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-use super::Target;
+use super::{Target, Use};
 use crate::failure::Failure;
+use crate::sharing;
 
 /// Where file systems and exports are mounted.
 pub const DIRECTORY: &str = "/run/sosei";
@@ -35,31 +38,44 @@ struct Found {
 }
 
 /// Opens the directory `path` of the file system called `label`, for a command that works with `disks`.
-pub fn open(text: &str, label: &str, path: &str, disks: &[PathBuf]) -> Result<Target, Failure> {
-    let found = find(text, label)?;
+pub fn open(text: &str, label: &str, path: &str, disks: &[PathBuf], purpose: Use) -> Result<Target, Failure> {
+    let attached = device::attached();
+    let found = find(text, label, &attached)?;
     for disk in disks {
-        if device::is_same(disk, &found.disk) || device::is_same(disk, &found.device) {
+        if device::is_one_disk(&attached, disk, &found.disk) || device::is_same(disk, &found.device) {
             return Err(Failure::repository_disk(&disk.display().to_string(), text));
         }
     }
-    let mounted = Mounted::new(text, &found)?;
+    // Before anything is mounted: another node may have mounted it, and what it writes is lost then.
+    sharing::refuse_repository_on(&sharing::guard(&attached, &[]), &found.disk)?;
+    let mounted = Mounted::new(text, &found, purpose)?;
     let directory = mounted.directory.join(path);
     let store = DirectoryStore::open(&directory).map_err(|error| Failure::target_absent(text, &error))?;
     Ok(Target::mounted(store, super::Mounted::Disk(mounted)))
 }
 
-/// The attached file systems by their label, or by their UUID where they have none, and what each is.
+/// The attached file systems by their label, or by their UUID where they have none, and what each is. Those that are
+/// not on USB are most often those of the machine itself: they come last, and are called so.
 pub fn volumes() -> Vec<(String, String)> {
-    let named = attached().into_iter().filter_map(|found| {
+    let disks = device::attached();
+    let is_on_usb = |path: &Path| {
+        let disk = disks.iter().find(|disk| disk.path == path);
+        disk.and_then(|disk| disk.transport.as_deref()) == Some("usb")
+    };
+    let (on_usb, others): (Vec<_>, Vec<_>) =
+        file_systems_on(&disks).into_iter().partition(|found| is_on_usb(&found.disk));
+    let named = |found: Found, remark: &str| {
         let label = found.file_system.label.filter(|label| !label.is_empty()).or(found.file_system.uuid)?;
-        Some((label, format!("{}  {}", found.file_system.kind, found.device.display())))
-    });
-    named.collect()
+        Some((label, format!("{}  {}{remark}", found.file_system.kind, found.device.display())))
+    };
+    let remark = format!("  ({})", t!("target.not_on_usb"));
+    let on_usb = on_usb.into_iter().filter_map(|found| named(found, ""));
+    on_usb.chain(others.into_iter().filter_map(|found| named(found, &remark))).collect()
 }
 
 /// The one file system of this label or UUID.
-fn find(text: &str, label: &str) -> Result<Found, Failure> {
-    let all = attached();
+fn find(text: &str, label: &str, disks: &[Attached]) -> Result<Found, Failure> {
+    let all = file_systems_on(disks);
     let is_meant = |found: &&Found| {
         let uuid = found.file_system.uuid.as_deref();
         found.file_system.label.as_deref() == Some(label) || uuid.is_some_and(|uuid| uuid.eq_ignore_ascii_case(label))
@@ -87,9 +103,9 @@ fn find(text: &str, label: &str) -> Result<Found, Failure> {
 }
 
 /// Every file system on the attached disks and their partitions.
-fn attached() -> Vec<Found> {
+fn file_systems_on(disks: &[Attached]) -> Vec<Found> {
     let mut all = Vec::new();
-    for disk in device::attached() {
+    for disk in disks {
         for device in device::with_partitions(&disk.path) {
             // What can't be read is not the disk that is looked for.
             let Ok(node) = Node::open(&device) else { continue };
@@ -137,7 +153,7 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    fn new(text: &str, found: &Found) -> Result<Self, Failure> {
+    fn new(text: &str, found: &Found, purpose: Use) -> Result<Self, Failure> {
         let failed = |error: io::Error| {
             let device = found.device.display().to_string();
             let details = format!("{} ({})", error, found.file_system.kind);
@@ -145,13 +161,19 @@ impl Mounted {
             let message = t!("failure.usb_mount", target = text, device = device, details = details);
             Failure { next: next.into_owned(), ..Failure::target_missing("usb-mount", &message) }
         };
-        if let Some(mounted) = Self::existing(&found.device) {
+        if let Some(mounted) = Self::existing(&found.device, purpose) {
             return Ok(mounted);
+        }
+        if purpose == Use::Writing {
+            clear_abandoned(&found.device);
         }
         let name = found.device.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let directory = Path::new(DIRECTORY).join(format!("{name}-{}", std::process::id()));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed)?;
-        let writable = Writable::lift(&found.device).map_err(|error| failed(io::Error::other(error)))?;
+        let writable = match purpose {
+            Use::Reading => None,
+            Use::Writing => Writable::lift(&found.device).map_err(|error| failed(io::Error::other(error)))?,
+        };
         let mounted = Self { device: found.device.clone(), directory, is_own: true, writable };
         let kind = match found.file_system.kind.as_str() {
             // One driver for all three.
@@ -160,17 +182,25 @@ impl Mounted {
             other => other,
         };
         let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
-        match mount(&found.device, &mounted.directory, kind, flags, None) {
+        let (flags, data) = match purpose {
+            Use::Reading => (flags | MountFlags::RDONLY, without_journal(kind)),
+            Use::Writing => (flags, None),
+        };
+        match mount(&found.device, &mounted.directory, kind, flags, data) {
             Ok(()) => Ok(mounted),
-            Err(Errno::NODEV) if kind == "ntfs3" => mounted.mount_in_user_space().map_err(failed),
+            Err(Errno::NODEV) if kind == "ntfs3" => mounted.mount_in_user_space(purpose).map_err(failed),
             Err(error) => Err(failed(error.into())),
         }
     }
 
     /// For kernels without the driver, as that of the live medium: NTFS by a program of the system.
-    fn mount_in_user_space(self) -> io::Result<Self> {
+    fn mount_in_user_space(self, purpose: Use) -> io::Result<Self> {
         let mut command = Command::new(NTFS);
-        command.args(["-o", "nodev,nosuid,noexec"]).arg(&self.device).arg(&self.directory);
+        let options = match purpose {
+            Use::Reading => "ro,nodev,nosuid,noexec",
+            Use::Writing => "nodev,nosuid,noexec",
+        };
+        command.args(["-o", options]).arg(&self.device).arg(&self.directory);
         let said = match command.stdin(Stdio::null()).output() {
             Ok(output) if output.status.success() => return Ok(self),
             Ok(output) => String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; "),
@@ -179,24 +209,57 @@ impl Mounted {
         Err(io::Error::other(format!("{NTFS}: {said}")))
     }
 
-    /// Where the system has mounted a device for writing already. One that this program left behind, because it was
-    /// killed, is its own again.
-    fn existing(device: &Path) -> Option<Self> {
-        let number = fs::metadata(device).ok()?.rdev();
-        let wanted = format!("{}:{}", rustix::fs::major(number), rustix::fs::minor(number));
-        let table = fs::read_to_string("/proc/self/mountinfo").ok()?;
-        // Source: proc(5), mountinfo: id, parent, device, root, mount point, options.
-        let point = table.lines().find_map(|line| match line.split(' ').collect::<Vec<_>>().as_slice() {
-            [_, _, device, "/", point, options, ..] if *device == wanted && options.split(',').any(|o| o == "rw") => {
-                Some(unescape(point))
-            }
-            _ => None,
-        })?;
-        let directory = PathBuf::from(point);
+    /// Where the system has mounted a device already, for writing where that is needed. One that this program left
+    /// behind, because it was killed, is its own again.
+    fn existing(device: &Path, purpose: Use) -> Option<Self> {
+        let mut points = mount_points(device).into_iter();
+        let (directory, is_writable) = points.find(|(_, writable)| *writable || purpose == Use::Reading)?;
         let is_own = directory.starts_with(DIRECTORY);
         // Where it was left behind, so was its disk without protection.
-        let writable = is_own.then(|| Writable::lift(device).ok().flatten()).flatten();
+        let writable = (is_own && is_writable).then(|| Writable::lift(device).ok().flatten()).flatten();
         Some(Self { device: device.to_owned(), directory, is_own, writable })
+    }
+}
+
+/// What keeps a file system from reading its journal into the disk while it is mounted read-only.
+fn without_journal(kind: &str) -> Option<&'static CStr> {
+    match kind {
+        "ext4" => Some(c"noload"),
+        "xfs" | "f2fs" => Some(c"norecovery"),
+        "btrfs" => Some(c"rescue=nologreplay"),
+        _ => None,
+    }
+}
+
+/// Where a device is mounted as a whole, and whether for writing.
+fn mount_points(device: &Path) -> Vec<(PathBuf, bool)> {
+    let number = |path: &Path| fs::metadata(path).map(|metadata| metadata.rdev()).ok().filter(|number| *number > 0);
+    let Some(own) = number(device) else { return Vec::new() };
+    let wanted = format!("{}:{}", rustix::fs::major(own), rustix::fs::minor(own));
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    // Source: proc(5), mountinfo: id, parent, device, root, mount point, options, …, "-", type, source, options.
+    let points = table.lines().filter_map(|line| match line.split(' ').collect::<Vec<_>>().as_slice() {
+        [_, _, mounted, "/", point, options, rest @ ..] => {
+            // Btrfs has a number that is no device's.
+            let source = rest.iter().skip_while(|field| **field != "-").nth(2).map(|source| unescape(source));
+            let is_source = || source.is_some_and(|source| number(Path::new(&source)) == Some(own));
+            let is_writable = options.split(',').any(|option| option == "rw");
+            (*mounted == wanted || is_source()).then(|| (PathBuf::from(unescape(point)), is_writable))
+        }
+        _ => None,
+    });
+    points.collect()
+}
+
+/// Unmounts what a reader left behind that was killed: as long as it is mounted read-only, nobody can write.
+fn clear_abandoned(device: &Path) {
+    for (directory, _) in mount_points(device).iter().filter(|(directory, _)| directory.starts_with(DIRECTORY)) {
+        let process = directory.file_name().and_then(|name| name.to_str()?.rsplit_once('-')?.1.parse::<u32>().ok());
+        if process.is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists())
+            && unmount(directory, UnmountFlags::empty()).is_ok()
+        {
+            let _ = fs::remove_dir(directory);
+        }
     }
 }
 

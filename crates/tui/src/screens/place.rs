@@ -150,13 +150,9 @@ impl Form {
         self.problem = Some(failure);
     }
 
-    /// The file systems that are attached. The only one is entered already.
+    /// The file systems that are attached. None is entered already, not even the only one: it may be that of a disk
+    /// that is to be saved.
     pub fn offer(&mut self, volumes: Vec<Volume>) {
-        if let (Kind::Usb, [only], Some(field)) = (self.kind, volumes.as_slice(), self.fields.first_mut())
-            && field.text().is_empty()
-        {
-            *field = Field::new(&only.label);
-        }
         self.volumes = Some(volumes);
     }
 
@@ -387,6 +383,15 @@ mod tests {
         for (kind, values, target) in cases {
             assert_eq!(place(kind, &values).target, target);
         }
+    }
+
+    #[test]
+    fn no_file_system_is_taken_that_nobody_chose() {
+        let mut form = Form::new(Kind::Usb);
+        form.offer(vec![Volume { label: "root".into(), about: "ext4  /dev/sda2".into() }]);
+        assert!(!form.is_complete() && form.trimmed("label").is_empty());
+        form.next_volume();
+        assert_eq!(form.place().target, "usb:root");
     }
 
     #[test]
