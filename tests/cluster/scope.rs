@@ -215,6 +215,37 @@ fn data_do_not_come_back_under_metadata_that_stay() {
     repository.restore("node", &destination, &[&one[..], &["--region", "p4"]].concat()).expect(0);
 }
 
+/// Superblocks of a mirror of so many bytes, as they are on a device that they begin: up to date, and marked.
+fn external(bytes: u64) -> [Vec<u8>; 2] {
+    let made = SampleDisk::new("made.img", 4 * MIB);
+    put(&made, 0, 4 * MIB, "flex-external", 0x20, 0);
+    made.write(0, &(bytes / 512).to_be_bytes());
+    [read(&made.path, 0, 4096), invalidated(&made, 0, 4 * MIB, "flex-external")[..4096].to_vec()]
+}
+
+#[test]
+fn a_half_that_is_found_on_two_ways_is_marked_one_time() {
+    let [superblock, marked] = external(8 * MIB);
+    // A volume that begins where another index would be, and a mirror of md that begins where its member does.
+    let (volume, array) = (SampleDisk::new("volume.img", 170 * MIB), SampleDisk::new("array.img", 8 * MIB));
+    Lvm::make(&[&volume.path], 128 * MIB, 32 * MIB);
+    let directory = tempfile::tempdir().unwrap();
+    let members = tests::stacks::places(&tests::stacks::unpack("md", directory.path()));
+    let member = members.iter().find(|place| tests::stacks::examine(place)["Version"] == "1.0").unwrap();
+    fs::write(&array.path, member.read(0, member.length)).unwrap();
+    volume.write(128 * MIB, &superblock);
+    array.write(0, &superblock);
+    let repository = Repository::new();
+    repository.save("node", &volume, &[array.text()]);
+    let copies = [volume.destination("volume.copy", 170 * MIB), array.destination("array.copy", member.length)];
+    let given = [format!("volume={}", copies[0].display()), format!("array={}", copies[1].display())];
+    let fixed = ["restore", repository.target(), "node", &given[0], &given[1], "--yes", "--json"];
+    let restored = sosei(fixed.iter().chain(&["--scope", "one-node"])).expect(0).json();
+    assert_eq!(restored["mirrors"].as_array().unwrap().len(), 2, "{}", restored["mirrors"]);
+    assert!(read(&copies[0], 128 * MIB, 4096) == marked);
+    assert!(read(&copies[1], 0, 4096) == marked);
+}
+
 /// Where the last 4096 bytes of a logical volume lie on a device, by LVM's own word.
 fn end_of_volume(lvm_told: &tests::stacks::Told, name: &str) -> (usize, u64) {
     let (_, device, start, length) = *lvm_told.volumes[name].iter().max_by_key(|piece| piece.0).unwrap();

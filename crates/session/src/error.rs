@@ -168,6 +168,16 @@ pub enum Refusal {
         /// The region of the metadata.
         metadata: String,
     },
+    /// Two superblocks of mirrors that share bytes.
+    #[error("{region}: superblocks of two mirrors, at {first} and {second}, overlap")]
+    MirrorsOverlap {
+        /// The region, as `sda:p1`.
+        region: String,
+        /// First byte of one of them in the region.
+        first: u64,
+        /// First byte of the other.
+        second: u64,
+    },
 }
 
 /// What is wrong with a request.

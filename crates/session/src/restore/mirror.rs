@@ -80,7 +80,7 @@ struct SavedRegion<'a> {
     view: RegionView<'a>,
 }
 
-/// All halves that an image holds: in its regions, and in the volumes and arrays inside them.
+/// All halves that an image holds: in its regions, and in the volumes and arrays inside them. Each is told one time.
 ///
 /// `failed` is told of each region, as `sda:p1`, that can't be read; without it the others are looked at.
 ///
@@ -120,7 +120,15 @@ pub fn halves_of_image(
             Err(error) => failed(&this.place(), from_view(error))?,
         }
     }
-    halves.extend(halves_inside(&readable)?);
+    // What a device begins or ends with may also be where its region is searched.
+    for half in halves_inside(&readable)? {
+        let is_same = |other: &MirrorHalf| {
+            (&other.disk, &other.region, other.metadata.offset) == (&half.disk, &half.region, half.metadata.offset)
+        };
+        if !halves.iter().any(is_same) {
+            halves.push(half);
+        }
+    }
     Ok(halves)
 }
 
@@ -184,6 +192,7 @@ pub fn plan(
             }
         }
     }
+    check_apart(&planned)?;
     Ok(planned)
 }
 
@@ -200,6 +209,19 @@ fn check_data_alone(metadata: &MirrorHalf, disks: &[PlannedDestination]) -> Resu
         .into()),
         _ => Ok(()),
     }
+}
+
+/// Refuses where two superblocks would share bytes: each change would find what the other one wrote. Nothing like that
+/// works as a mirror.
+fn check_apart(planned: &[MirrorHalf]) -> Result<()> {
+    for (number, one) in planned.iter().enumerate() {
+        let mut before = planned.iter().take(number).filter(|other| other.place() == one.place());
+        if let Some(other) = before.find(|other| other.metadata.extent().overlaps(&one.metadata.extent())) {
+            let (first, second) = (other.metadata.offset, one.metadata.offset);
+            return Err(Refusal::MirrorsOverlap { region: one.place(), first, second }.into());
+        }
+    }
+    Ok(())
 }
 
 impl RestorePlan {
