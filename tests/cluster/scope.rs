@@ -215,6 +215,121 @@ fn data_do_not_come_back_under_metadata_that_stay() {
     repository.restore("node", &destination, &[&one[..], &["--region", "p4"]].concat()).expect(0);
 }
 
+/// A disk with a mirror whose data are in p3 (8 MiB) and its metadata in p4, half of another in p2, and p1 that is
+/// smaller than all of them.
+fn node_with_external(bytes: u64) -> SampleDisk {
+    let disk = SampleDisk::new("node.img", 64 * MIB);
+    disk.sgdisk(&["-n1:1M:+4M", "-n2:8M:+16M", "-n3:24M:+8M", &format!("-n4:{}M:+8M", METADATA / MIB)]);
+    disk.write(MIB, &content(1, MIB as usize));
+    disk.write(24 * MIB, &content(3, MIB as usize));
+    put(&disk, 8 * MIB, 16 * MIB, "internal", 0x10, 0);
+    put(&disk, METADATA, 8 * MIB, "flex-external", 0x20, 0);
+    disk.write(METADATA, &(bytes / 512).to_be_bytes());
+    disk
+}
+
+#[test]
+fn data_of_a_mirror_may_be_longer_than_what_is_mirrored() {
+    let one = ["--scope", "one-node"];
+    for less in [4096, 8192] {
+        let (repository, disk) = (Repository::new(), node_with_external(8 * MIB - less));
+        repository.save("node", &disk, &[]);
+        let destination = disk.destination("new.img", 64 * MIB);
+        fs::copy(&disk.path, &destination).unwrap();
+        repository.check_refused("node", &destination, &["--region", "p3"], "mirror-metadata");
+        if less == 8192 {
+            // What can't be the data: it is shorter; it has metadata of its own.
+            repository.restore("node", &destination, &["--region", "p1"]).expect(0);
+            repository.restore("node", &destination, &[&one[..], &["--region", "p2"]].concat()).expect(0);
+        }
+    }
+}
+
+#[test]
+fn metadata_that_only_the_destination_has_are_looked_for_too() {
+    let (repository, disk) = (Repository::new(), node_with_external(8 * MIB - 4096));
+    repository.save("alone", &disk, &["--region", "p3"]);
+    repository.save("small", &disk, &["--region", "p1"]);
+    let destination = disk.destination("new.img", 64 * MIB);
+    // Nothing there: nothing is called up to date.
+    repository.restore("alone", &destination, &[]).expect(0);
+    fs::copy(&disk.path, &destination).unwrap();
+    for arguments in [&["--region", "p3"][..], &[], &["--region", "p3=node:p2"]] {
+        repository.check_refused("alone", &destination, arguments, "mirror-metadata");
+    }
+    repository.restore("small", &destination, &["--region", "p1"]).expect(0);
+    repository.restore("small", &destination, &[]).expect(0);
+    // The peer overwrites everything: the data may be of any day.
+    let marked = invalidated(&disk, METADATA, 8 * MIB, "flex-external");
+    let file = fs::File::options().write(true).open(&destination).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &marked, METADATA).unwrap();
+    repository.restore("alone", &destination, &["--region", "p3"]).expect(0);
+    assert!(read(&destination, METADATA, 8 * MIB) == marked, "nothing else is written");
+    // Internal metadata at the end of a longer region, behind what is written.
+    repository.check_refused("alone", &destination, &["--region", "p3=node:p2"], "mirror-metadata");
+}
+
+#[test]
+fn metadata_of_a_whole_disk_stay_behind_no_older_partition() {
+    let (repository, disk) = (Repository::new(), SampleDisk::new("node.img", 32 * MIB));
+    disk.divide(512, "label: dos\nstart=1MiB, size=8MiB\n");
+    disk.write(2 * MIB, &content(1, MIB as usize));
+    repository.save("before", &disk, &["--region", "p1"]);
+    put(&disk, 0, 32 * MIB, "internal", 0x10, 0);
+    let destination = disk.destination("new.img", 32 * MIB);
+    fs::copy(&disk.path, &destination).unwrap();
+    repository.check_refused("before", &destination, &["--region", "p1"], "mirror-metadata");
+}
+
+/// Superblocks of a mirror of so many bytes, as they are on a device that they begin: up to date, and marked.
+fn external(bytes: u64) -> [Vec<u8>; 2] {
+    let made = SampleDisk::new("made.img", 4 * MIB);
+    put(&made, 0, 4 * MIB, "flex-external", 0x20, 0);
+    made.write(0, &(bytes / 512).to_be_bytes());
+    [read(&made.path, 0, 4096), invalidated(&made, 0, 4 * MIB, "flex-external")[..4096].to_vec()]
+}
+
+#[test]
+fn data_of_a_mirror_may_be_a_logical_volume_on_several_disks() {
+    for (mirrored, status) in [(32 * MIB - 4096, 4), (40 * MIB, 0)] {
+        let disks = ["a.img", "b.img"].map(|name| SampleDisk::new(name, 24 * MIB));
+        Lvm::make(&disks.each_ref().map(|disk| disk.path.as_path()), MIB, 32 * MIB);
+        let metadata = SampleDisk::new("metadata.img", 8 * MIB);
+        metadata.write(0, &external(mirrored)[0]);
+        let repository = Repository::new();
+        repository.save("node", &disks[0], &[disks[1].text(), metadata.text()]);
+        let destination = disks[0].destination("new.img", 24 * MIB);
+        let given = format!("a={}", destination.display());
+        let restored = sosei(["restore", repository.target(), "node", &given, "--yes", "--json"]).expect(status);
+        if status != 0 {
+            assert_eq!(restored.code(), "mirror-metadata");
+        }
+    }
+}
+
+#[test]
+fn a_half_that_is_found_on_two_ways_is_marked_one_time() {
+    let [superblock, marked] = external(8 * MIB);
+    // A volume that begins where another index would be, and a mirror of md that begins where its member does.
+    let (volume, array) = (SampleDisk::new("volume.img", 170 * MIB), SampleDisk::new("array.img", 8 * MIB));
+    Lvm::make(&[&volume.path], 128 * MIB, 32 * MIB);
+    let directory = tempfile::tempdir().unwrap();
+    let members = tests::stacks::places(&tests::stacks::unpack("md", directory.path()));
+    let member = members.iter().find(|place| tests::stacks::examine(place)["Version"] == "1.0").unwrap();
+    fs::write(&array.path, member.read(0, member.length)).unwrap();
+    volume.write(128 * MIB, &superblock);
+    array.write(0, &superblock);
+    let repository = Repository::new();
+    repository.save("node", &volume, &[array.text()]);
+    let copies = [volume.destination("volume.copy", 170 * MIB), array.destination("array.copy", member.length)];
+    let given = [format!("volume={}", copies[0].display()), format!("array={}", copies[1].display())];
+    let fixed = ["restore", repository.target(), "node", &given[0], &given[1], "--yes", "--json"];
+    let restored = sosei(fixed.iter().chain(&["--scope", "one-node"])).expect(0).json();
+    assert_eq!(restored["mirrors"].as_array().unwrap().len(), 2, "{}", restored["mirrors"]);
+    assert!(read(&copies[0], 128 * MIB, 4096) == marked);
+    assert!(read(&copies[1], 0, 4096) == marked);
+}
+
 /// Where the last 4096 bytes of a logical volume lie on a device, by LVM's own word.
 fn end_of_volume(lvm_told: &tests::stacks::Told, name: &str) -> (usize, u64) {
     let (_, device, start, length) = *lvm_told.volumes[name].iter().max_by_key(|piece| piece.0).unwrap();

@@ -109,12 +109,25 @@ pub struct Told {
 impl Lvm {
     /// The tools, for these places.
     pub fn new(places: &[Place]) -> Self {
+        Self::of(places.iter().map(Place::device).collect())
+    }
+
+    /// A volume group on these disks with one volume: its first byte on the first disk, bytes of the volume.
+    pub fn make(disks: &[&Path], first: u64, length: u64) {
+        let lvm = Self::of(disks.iter().map(|disk| LoopDevice::attach(disk, 512)).collect());
+        let devices: Vec<_> = lvm.devices.iter().map(|device| device.path().to_str().unwrap()).collect();
+        lvm.run("pvcreate", &[&["--dataalignment", &format!("{first}b")], &devices[..]].concat());
+        lvm.run("vgcreate", &[&["group"], &devices[..]].concat());
+        lvm.run("lvcreate", &["-an", "-Zn", "-Wn", "-L", &format!("{length}b"), "-n", "volume", "group"]);
+    }
+
+    fn of(devices: Vec<LoopDevice>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let text = "global { use_lvmlockd = 0 use_lvmpolld = 0 }\nactivation { monitoring = 0 }\n\
             devices { obtain_device_list_from_udev = 0 use_devicesfile = 0 external_device_info_source = \"none\" \
             md_component_detection = 0 }\nbackup { backup = 0 archive = 0 }\n";
         fs::write(directory.path().join("lvm.conf"), text).unwrap();
-        Self { directory, devices: places.iter().map(Place::device).collect() }
+        Self { directory, devices }
     }
 
     fn run(&self, program: &str, arguments: &[&str]) -> String {

@@ -160,13 +160,31 @@ pub enum Refusal {
     /// A disk that other machines use, or may use.
     #[error("{} is {}: {}", .0.disk, .0.class.code(), .0.proof())]
     Shared(Box<crate::guard::ClosedGate>),
-    /// Data of a mirror without its metadata.
-    #[error("{region} holds data of a mirror whose metadata, in {metadata}, would not be restored with it")]
+    /// What may be data of a mirror, without its metadata.
+    #[error("{region} may hold data of a mirror whose metadata, in {metadata}, would not be restored with it")]
     MirrorMetadataLeft {
         /// The region of the data, as `sda:p1`.
         region: String,
         /// The region of the metadata.
         metadata: String,
+    },
+    /// What may be data of a mirror, where the destination has metadata that stay.
+    #[error("{region} may hold data of a mirror whose metadata, in {metadata}, are on the destination and stay")]
+    MirrorMetadataThere {
+        /// The region of the data, as `sda:p1`.
+        region: String,
+        /// Where the metadata lie, as `/dev/sdb:p2`.
+        metadata: String,
+    },
+    /// Two superblocks of mirrors that share bytes.
+    #[error("{region}: superblocks of two mirrors, at {first} and {second}, overlap")]
+    MirrorsOverlap {
+        /// The region, as `sda:p1`.
+        region: String,
+        /// First byte of one of them in the region.
+        first: u64,
+        /// First byte of the other.
+        second: u64,
     },
 }
 

@@ -5,6 +5,7 @@
 //! chunk of each region is written; the tables are written, LBA 0 last. Whenever it ends in
 //! between, no table is valid.
 
+mod left;
 mod mirror;
 pub(crate) mod plan;
 mod stale;

@@ -275,6 +275,10 @@ impl Failure {
                 let message = t!("failure.mirror_metadata", region = region, metadata = metadata);
                 ("mirror-metadata", message, t!("next.mirror_metadata", metadata = metadata))
             }
+            Refusal::MirrorMetadataThere { region, metadata } => {
+                let message = t!("failure.mirror_metadata", region = region, metadata = metadata);
+                ("mirror-metadata", message, t!("next.mirror_there", metadata = metadata))
+            }
             other => ("refused", other.to_string().into(), t!("next.refused")),
         }
     }

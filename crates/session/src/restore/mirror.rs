@@ -12,7 +12,8 @@ use cluster::drbd::{self, Kind, Metadata};
 use image::{ChunkIndex, DiskRecord, Manifest, Store};
 use layout::{Region, RegionKind};
 
-use super::plan::{PlannedDestination, RestorePlan, open_map};
+use super::left;
+use super::plan::{Assignment, PlannedDestination, RestorePlan, open_map};
 use crate::error::{Error, Refusal, Result};
 use crate::repository::list_images;
 use crate::view::{RegionView, from_view};
@@ -80,7 +81,7 @@ struct SavedRegion<'a> {
     view: RegionView<'a>,
 }
 
-/// All halves that an image holds: in its regions, and in the volumes and arrays inside them.
+/// All halves that an image holds: in its regions, and in the volumes and arrays inside them. Each is told one time.
 ///
 /// `failed` is told of each region, as `sda:p1`, that can't be read; without it the others are looked at.
 ///
@@ -120,7 +121,15 @@ pub fn halves_of_image(
             Err(error) => failed(&this.place(), from_view(error))?,
         }
     }
-    halves.extend(halves_inside(&readable)?);
+    // What a device begins or ends with may also be where its region is searched.
+    for half in halves_inside(&readable)? {
+        let is_same = |other: &MirrorHalf| {
+            (&other.disk, &other.region, other.metadata.offset) == (&half.disk, &half.region, half.metadata.offset)
+        };
+        if !halves.iter().any(is_same) {
+            halves.push(half);
+        }
+    }
     Ok(halves)
 }
 
@@ -163,6 +172,7 @@ pub fn plan(
     index: &ChunkIndex,
     manifest: &Manifest,
     disks: &[PlannedDestination],
+    assignments: &[Assignment<'_>],
 ) -> Result<Vec<MirrorHalf>> {
     let written = |place: &str| {
         let regions = disks.iter().flat_map(|disk| disk.regions.iter().map(move |region| (disk, region)));
@@ -172,34 +182,30 @@ pub fn plan(
         // What is not restored may be damaged.
         if written(place).is_none() && error.is_damage() { Ok(()) } else { Err(error) }
     })?;
+    left::check(&halves, manifest, disks, assignments)?;
     let mut planned = Vec::new();
     for half in halves {
-        match written(&half.place()) {
-            None => check_data_alone(&half, disks)?,
-            Some((disk, region)) => {
-                if half.metadata.kind == Kind::Internal && half.volume.is_none() && disk.end_moves(region) {
-                    return Err(Refusal::MirrorEndMoves { region: half.place() }.into());
-                }
-                planned.push(half);
-            }
+        let Some((disk, region)) = written(&half.place()) else { continue };
+        if half.metadata.kind == Kind::Internal && half.volume.is_none() && disk.end_moves(region) {
+            return Err(Refusal::MirrorEndMoves { region: half.place() }.into());
         }
+        planned.push(half);
     }
+    check_apart(&planned)?;
     Ok(planned)
 }
 
-/// Refuses where data would come back under metadata that stay as they are: they would call old data up to date.
-fn check_data_alone(metadata: &MirrorHalf, disks: &[PlannedDestination]) -> Result<()> {
-    let is_data = |length: u64| length & !(drbd::SUPERBLOCK_BYTES - 1) == metadata.metadata.data_bytes;
-    let written = disks.iter().flat_map(|disk| disk.regions.iter().map(move |region| (disk, region)));
-    let mut data = written.filter(|(_, region)| is_data(region.extent.length()));
-    match data.next() {
-        Some((disk, region)) if metadata.metadata.kind == Kind::External => Err(Refusal::MirrorMetadataLeft {
-            region: format!("{}:{}", disk.disk, region.name),
-            metadata: metadata.place(),
+/// Refuses where two superblocks would share bytes: each change would find what the other one wrote. Nothing like that
+/// works as a mirror.
+fn check_apart(planned: &[MirrorHalf]) -> Result<()> {
+    for (number, one) in planned.iter().enumerate() {
+        let mut before = planned.iter().take(number).filter(|other| other.place() == one.place());
+        if let Some(other) = before.find(|other| other.metadata.extent().overlaps(&one.metadata.extent())) {
+            let (first, second) = (other.metadata.offset, one.metadata.offset);
+            return Err(Refusal::MirrorsOverlap { region: one.place(), first, second }.into());
         }
-        .into()),
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 impl RestorePlan {

@@ -242,7 +242,7 @@ pub fn plan_restore_guarded(
         plan_regions(&manifest, assignments, &request)?
     };
     let index = read_index(store, observer, cancel)?;
-    let mirrors = mirror::plan(store, &index, &manifest, &disks)?;
+    let mirrors = mirror::plan(store, &index, &manifest, &disks, assignments)?;
     let sharing = assignments
         .iter()
         .map(|assignment| guard.look(&assignment.destination.name, assignment.destination.disk, Purpose::Restore))
