@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::process::Command;
 
 use tests::fill::content;
 use tests::program::{on_terminal, sosei};
@@ -233,7 +234,6 @@ fn every_wrong_request_has_its_status() {
         (&["save", target, "new", disk, disk], 2, "disk-twice"),
         (&["save", "gopher://host/export", "new", disk], 2, "target-unknown"),
         (&["save", "nfs://host", "new", disk], 2, "target-address"),
-        (&["save", "nfs://host/export?version=4", "new", disk], 2, "target-nfs4"),
         (&["save", "smb://user:word@host/share", "new", disk], 2, "secret-in-target"),
         (&["restore", target, "node", disk, "--region", "p9", "--yes"], 2, "no-region"),
         (&["restore", target, "node", disk, disk, "--yes"], 2, "disk-unclear"),
@@ -291,4 +291,18 @@ fn on_a_terminal_the_disk_must_be_named() {
     let finished = on_terminal(&arguments, &format!("y\n{}\n", disk.text()));
     assert_eq!(finished.status, 0, "{}", finished.stdout);
     sosei(["compare", saved.target(), "node", disk.text()]).expect(0);
+}
+
+#[test]
+fn version_4_of_nfs_without_the_systems_client_is_told_with_the_way_by_hand() {
+    let nowhere = tempfile::tempdir().unwrap();
+    let output = Command::new(tests::program::path())
+        .args(["images", "nfs://host.invalid/export?version=4", "--json"])
+        .env("PATH", nowhere.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["error"]["code"], "target-nfs4");
+    assert!(told["error"]["message"].as_str().unwrap().contains("host.invalid:/export"), "{told}");
 }
