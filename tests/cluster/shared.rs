@@ -127,7 +127,8 @@ fn on_a_terminal_the_whole_word_is_asked_for() {
     let arguments = ["restore", target, "node", disk.text(), "--scope", "all-nodes"];
     // Whatever is asked after a wrong word is answered as if it had been the right one.
     let rest = format!("y\n{}\n", disk.text());
-    for typed in ["y", "yes", "OVERWRITE SHARED", "overwrite shared sbd.img", "OVERWRITE SHARED sbd", ""] {
+    let words = format!("OVERWRITE SHARED {}", disk.text());
+    for typed in ["y", "yes", "OVERWRITE SHARED", &words.to_lowercase(), &words[..words.len() - 1], ""] {
         let finished = on_terminal(&arguments, &format!("{typed}\n{rest}"));
         assert_eq!(finished.status, 4, "{typed}: {}", finished.stdout);
         assert!(
@@ -137,7 +138,7 @@ fn on_a_terminal_the_whole_word_is_asked_for() {
         );
         assert!(fs::read(&disk.path).unwrap() == before, "{typed}");
     }
-    let finished = on_terminal(&arguments, &format!("OVERWRITE SHARED sbd.img\n{rest}"));
+    let finished = on_terminal(&arguments, &format!("{words}\n{rest}"));
     assert_eq!(finished.status, 0, "{}", finished.stdout);
     sosei(["compare", target, "node", disk.text()]).expect(0);
 }

@@ -1,6 +1,8 @@
 //! Loop devices and mounts that are taken down again when a test ends, also when it fails.
 
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -92,6 +94,13 @@ impl Drop for Protected {
 impl Drop for LoopDevice {
     fn drop(&mut self) {
         run_status("losetup", ["--detach", &self.path.display().to_string()]);
+        // The kernel waits for whoever else looks at it at this moment, as any program that looks at all disks.
+        let name = self.path.file_name().unwrap_or_default();
+        let backing = Path::new("/sys/class/block").join(name).join("loop/backing_file");
+        let began = Instant::now();
+        while backing.exists() && began.elapsed() < Duration::from_secs(2) {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
