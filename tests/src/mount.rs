@@ -147,6 +147,6 @@ impl Drop for Mounted {
             }
         }
         // A second panic would hide the first.
-        assert!(std::thread::panicking(), "{} stays busy", self.directory.path().display());
+        assert!(thread::panicking(), "{} stays busy", self.directory.path().display());
     }
 }
