@@ -23,6 +23,7 @@ pub use efi::{EFI_VARIABLES, EfiVariables};
 pub use error::{Error, Result};
 pub use framebuffer::{Channel, Framebuffer, Geometry};
 pub use machine::{Adapter, Machine, NetworkCard, bios_boot_signature, machine};
+pub use mounts::unescape_mount;
 pub use paths::{is_one_disk, is_path_of, reach};
 pub use protection::Writable;
 pub use scsi::{Initiator, Inquiry, Registered, Reservation, Reservations, inquiry, registered};

@@ -32,12 +32,12 @@ pub fn mount_with_id(table: &str, id: u64) -> Option<Mount> {
     let line = table.lines().find(|line| line.split(' ').next().and_then(|first| first.parse().ok()) == Some(id))?;
     // A varying number of optional fields ends with a dash.
     let mut fields = line.split(' ').skip_while(|field| *field != "-").skip(1);
-    let (kind, source) = (fields.next()?.to_owned(), unescape(fields.next()?));
+    let (kind, source) = (fields.next()?.to_owned(), unescape_mount(fields.next()?));
     Some(Mount { kind, source })
 }
 
 /// Spaces and the like stand as three octal digits in the table of mounts.
-pub fn unescape(text: &str) -> String {
+pub fn unescape_mount(text: &str) -> String {
     ["\\040", "\\011", "\\012", "\\134"]
         .into_iter()
         .zip([" ", "\t", "\n", "\\"])
@@ -70,6 +70,6 @@ mod tests {
 
     #[test]
     fn spaces_in_the_table_of_mounts_are_read() {
-        assert_eq!(unescape("/mnt/My\\040Disk\\134x"), "/mnt/My Disk\\x");
+        assert_eq!(unescape_mount("/mnt/My\\040Disk\\134x"), "/mnt/My Disk\\x");
     }
 }

@@ -241,10 +241,11 @@ fn mount_points(device: &Path) -> Vec<(PathBuf, bool)> {
     let points = table.lines().filter_map(|line| match line.split(' ').collect::<Vec<_>>().as_slice() {
         [_, _, mounted, "/", point, options, rest @ ..] => {
             // Btrfs has a number that is no device's.
-            let source = rest.iter().skip_while(|field| **field != "-").nth(2).map(|source| unescape(source));
+            let source =
+                rest.iter().skip_while(|field| **field != "-").nth(2).map(|source| device::unescape_mount(source));
             let is_source = || source.is_some_and(|source| number(Path::new(&source)) == Some(own));
             let is_writable = options.split(',').any(|option| option == "rw");
-            (*mounted == wanted || is_source()).then(|| (PathBuf::from(unescape(point)), is_writable))
+            (*mounted == wanted || is_source()).then(|| (PathBuf::from(device::unescape_mount(point)), is_writable))
         }
         _ => None,
     });
@@ -284,23 +285,5 @@ impl Drop for Mounted {
             }
         }
         let _ = fs::remove_dir(&self.directory);
-    }
-}
-
-/// Spaces and the like stand as three octal digits in the table of mounts.
-fn unescape(text: &str) -> String {
-    ["\\040", "\\011", "\\012", "\\134"]
-        .into_iter()
-        .zip([" ", "\t", "\n", "\\"])
-        .fold(text.to_owned(), |text, (escaped, character)| text.replace(escaped, character))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spaces_in_the_table_of_mounts_are_read() {
-        assert_eq!(unescape("/mnt/My\\040Disk\\134x"), "/mnt/My Disk\\x");
     }
 }
