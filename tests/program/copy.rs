@@ -228,7 +228,7 @@ fn check_same_but(disk: &Path, copied: &Path, place: (u64, u64), directory: &Pat
 /// Wherever it ends, no table leads to a file system with half of its names.
 fn check_interrupted(target: &str, destination: &Path) {
     let arguments = ["restore", target, "node", destination.to_str().unwrap(), "--yes", "--identity", "new"];
-    for number in [1, 40] {
+    for number in [1, 4] {
         let finished = tampered(&format!("pwrite64:signal=KILL:when={number}"), arguments);
         assert!(finished.is_killed(), "write {number}: {finished:?}");
         let seen = sosei(["disks", destination.to_str().unwrap(), "--json"]).expect(0).json();

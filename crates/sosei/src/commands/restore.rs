@@ -76,6 +76,7 @@ pub fn carry_out(arguments: &Restore, operator: &dyn Operator) -> Result<Restore
     let placements = plan.disks.iter().filter_map(|disk| disk.placement.as_ref());
     let identities: Vec<_> = placements.flat_map(|placement| placement.identities.clone()).collect();
     safety::refuse_collision(&identities, &paths, &attached, &arguments.confirm, operator)?;
+    safety::refuse_other_node(&plan.manifest, &paths, &arguments.confirm, operator)?;
     let boot = plan_boot(&plan, arguments, &*progress);
     let here = machine::record(&arguments.efi_variables);
     let differences = machine_at_hand::differences(&plan.manifest.machine, &here).into_iter();
