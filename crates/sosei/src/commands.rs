@@ -11,7 +11,7 @@ mod machine_at_hand;
 pub mod restore;
 pub mod save;
 mod set;
-mod show;
+pub mod show;
 pub mod systems;
 pub mod verify;
 

@@ -4,9 +4,9 @@ use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::language::t;
 use indicatif::{ProgressBar, ProgressStyle};
 use repository::Contact;
-use rust_i18n::t;
 use serde_json::{Value, json};
 use session::{Event, Observer, Phase};
 

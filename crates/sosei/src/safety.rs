@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::language::t;
 use device::Attached;
-use rust_i18n::t;
 
 use crate::failure::Failure;
 use crate::operator::Operator;

@@ -6,7 +6,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::Once;
+use std::sync::{Mutex, Once, PoisonError};
+use std::thread::{self, ThreadId};
 
 use crossterm::cursor::{Hide, MoveTo, Show};
 use crossterm::terminal::{
@@ -21,6 +22,7 @@ use ratatui::{Terminal, TerminalOptions, Viewport};
 use unicode_width::UnicodeWidthStr;
 
 use super::frame;
+use crate::output::error_line;
 
 /// The size of a terminal that does not say it, as a serial line, until it has answered.
 const ASSUMED: Rect = Rect { x: 0, y: 0, width: 80, height: 24 };
@@ -161,22 +163,43 @@ fn ask_for_size(bytes: &mut Vec<u8>) -> io::Result<()> {
     bytes.write_all(b"\x1b[999;999H\x1b[6n")
 }
 
+/// The thread that has borrowed the program's own terminal, and what panics of others said meanwhile.
+static BORROWER: Mutex<(Option<ThreadId>, Vec<String>)> = Mutex::new((None, Vec::new()));
+
+/// Gives the terminal back, and tells what could not be told on it.
 fn give_back() {
+    let messages = {
+        let mut borrower = BORROWER.lock().unwrap_or_else(PoisonError::into_inner);
+        borrower.0 = None;
+        std::mem::take(&mut borrower.1)
+    };
     let mut out = io::stdout().lock();
     let _ = out.write_all(b"\x1b[0m");
     let _ = queue!(out, LeaveAlternateScreen, Show);
     let _ = out.flush();
     let _ = disable_raw_mode();
+    messages.iter().for_each(error_line);
 }
 
-/// The message of a panic must be readable, and the terminal usable.
+/// Where the screens panic, the program ends: its message must be readable, and the terminal usable. Where a job does,
+/// that is how the job ends, and the screens go on: the message waits until the terminal is given back.
 fn give_back_on_panic() {
     static ONCE: Once = Once::new();
+    BORROWER.lock().unwrap_or_else(PoisonError::into_inner).0 = Some(thread::current().id());
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            give_back();
-            before(panic);
+            let mut borrower = BORROWER.lock().unwrap_or_else(PoisonError::into_inner);
+            match borrower.0 {
+                Some(thread) if thread != thread::current().id() => borrower.1.push(panic.to_string()),
+                is_borrowed => {
+                    drop(borrower);
+                    if is_borrowed.is_some() {
+                        give_back();
+                    }
+                    before(panic);
+                }
+            }
         }));
     });
 }
@@ -302,7 +325,59 @@ fn number(colour: Color) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use super::*;
+
+    /// What is shown of this test program on a terminal of its own, where it runs a test that is ignored else; what the
+    /// terminal is like then comes last.
+    fn on_a_terminal(test: &str) -> String {
+        let program = std::env::current_exe().unwrap();
+        let line =
+            format!("'{}' --ignored --exact screens::terminal::tests::{test} --nocapture; stty -a", program.display());
+        let output = Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output();
+        String::from_utf8_lossy(&output.expect("`make tools` installs script").stdout).into_owned()
+    }
+
+    #[test]
+    #[ignore = "run by the next test, on a terminal"]
+    fn the_screens_panic() {
+        let _borrowed = Borrowed::new().unwrap();
+        panic!("of the screens");
+    }
+
+    #[test]
+    #[ignore = "run by the next test but one, on a terminal"]
+    fn a_job_panics() {
+        let borrowed = Borrowed::new().unwrap();
+        assert!(thread::spawn(|| panic!("of a job")).join().is_err());
+        print!("the screens go on");
+        drop(borrowed);
+    }
+
+    /// Where these texts stand, each behind the one before.
+    fn check_order(shown: &str, texts: &[&str]) {
+        let mut rest = shown;
+        for text in texts {
+            rest = rest.split_once(text).unwrap_or_else(|| panic!("{text:?} is not in {rest:?} of {shown:?}")).1;
+        }
+    }
+
+    const TAKEN: &str = "\x1b[?1049h";
+    const GIVEN_BACK: &str = "\x1b[?1049l";
+    const AS_BEFORE: [&str; 3] = [" icanon", " echo ", "\n"];
+
+    #[test]
+    fn a_panic_of_the_screens_gives_the_terminal_back_and_is_readable() {
+        let shown = on_a_terminal("the_screens_panic");
+        check_order(&shown, &[&[TAKEN, GIVEN_BACK, "of the screens"][..], &AS_BEFORE].concat());
+    }
+
+    #[test]
+    fn a_panic_of_a_job_is_told_when_the_terminal_is_given_back() {
+        let shown = on_a_terminal("a_job_panics");
+        check_order(&shown, &[&[TAKEN, "the screens go on", GIVEN_BACK, "of a job"][..], &AS_BEFORE].concat());
+    }
 
     #[test]
     fn colours_are_the_sixteen_of_every_terminal() {
