@@ -149,9 +149,12 @@ pub fn save_with_reports(
     check_maps(store, &manifest)?;
     write_checklists(store, &manifest)?;
     write_reports(store, image, &reports(&manifest))?;
-    if !lock.is_held() {
+    match lock.confirm() {
         // Somebody removed the lock, and another session may have written into this image meanwhile.
-        return Err(Refusal::ImageBusy(image.to_string()).into());
+        Err(error) if error.kind == StoreErrorKind::Locked => {
+            return Err(Refusal::ImageBusy(image.to_string()).into());
+        }
+        other => other?,
     }
     manifest.publish(store).map_err(|error| match error {
         image::Error::Store(error) if error.kind == StoreErrorKind::AlreadyExists => {
