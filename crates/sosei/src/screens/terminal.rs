@@ -324,6 +324,7 @@ fn number(colour: Color) -> Option<u8> {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 mod tests {
     use std::process::{Command, Stdio};
 
@@ -377,6 +378,63 @@ mod tests {
     fn a_panic_of_a_job_is_told_when_the_terminal_is_given_back() {
         let shown = on_a_terminal("a_job_panics");
         check_order(&shown, &[&[TAKEN, "the screens go on", GIVEN_BACK, "of a job"][..], &AS_BEFORE].concat());
+    }
+
+    /// A verification that runs, in Japanese, whose letters take most bytes.
+    fn running() -> tui::State {
+        let look = tui::Look { has_colours: true, drawing: tui::Drawing::Unicode };
+        let settings = tui::Settings { can_draw_kanji: true, ..tui::Settings::default() };
+        let mut state = tui::State::new(tui::Language::Japanese, look, settings);
+        let mut press = |keys: &[tui::Key]| keys.iter().for_each(|key| drop(state.on(tui::Event::Key(*key))));
+        press(&[tui::Key::Enter]);
+        press(&[tui::Key::Down; 4]);
+        press(&[tui::Key::Enter, tui::Key::Enter, tui::Key::Character('n'), tui::Key::Enter, tui::Key::Character('e')]);
+        press(&[tui::Key::Down, tui::Key::Down, tui::Key::Enter]);
+        let image = tui::Image::new("node".into(), tui::ImageState::Whole);
+        state.on(tui::Event::Opened(tui::Repository { exists: true, images: vec![image], ..Default::default() }));
+        state.on(tui::Event::Key(tui::Key::Enter));
+        assert!(state.is_working());
+        state
+    }
+
+    /// Bytes a second that are sent while a minute of work is shown, in the largest ten seconds; `happens` at each tick.
+    fn bytes_a_second(happens: impl Fn(u64) -> Vec<session::Event>) -> usize {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        far.set_nonblocking(true).unwrap();
+        let mut taken = Taken::remote(near, (80, 24)).unwrap();
+        let mut state = running();
+        let began = session::Event::Began { phase: session::Phase::Verify, total: 1 << 40 };
+        state.on(tui::Event::Session(began));
+        let mut sent = Vec::new();
+        for tick in 0..120 {
+            happens(tick).into_iter().for_each(|event| drop(state.on(tui::Event::Session(event))));
+            state.on(tui::Event::Tick(tick * 500));
+            taken.draw(&state).unwrap();
+            let mut bytes = vec![0; 1 << 16];
+            sent.push(io::Read::read(&mut far, &mut bytes).unwrap_or_default());
+        }
+        // The first picture is drawn whole.
+        sent[1..].windows(20).map(|ticks| ticks.iter().sum::<usize>() / 10).max().unwrap()
+    }
+
+    fn progress(tick: u64) -> Vec<session::Event> {
+        let done = tick * 60_000_000 + (tick % 7) * 9_000_000;
+        let busy = session::Event::Busy { disk: tick * 300, processor: tick * 170 + tick % 9 * 20, target: tick * 499 };
+        vec![session::Event::Progress { done }, busy]
+    }
+
+    #[test]
+    fn work_that_is_shown_sends_at_most_2_kib_a_second() {
+        let usual = bytes_a_second(progress);
+        assert!((100..2048).contains(&usual), "{usual} bytes a second");
+        // Nothing but bad sectors.
+        let bad = bytes_a_second(|tick| {
+            let extent = serde_json::json!([tick * 1_048_576, 1_048_576]);
+            let event = |name: &str| serde_json::json!({ "event": name, "disk": "sda", "extent": extent });
+            let told = ["retrying", "unreadable"].map(|name| serde_json::from_value(event(name)).unwrap());
+            progress(tick).into_iter().chain(told).collect()
+        });
+        assert!((100..2048).contains(&bad), "{bad} bytes a second, {usual} where all is well");
     }
 
     #[test]
