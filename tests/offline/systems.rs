@@ -63,7 +63,8 @@ fn linux_node(directory: &Path, name: &str) -> PathBuf {
     fs::create_dir_all(tree.join("etc")).unwrap();
     std::os::unix::fs::symlink("../usr/lib/os-release", tree.join("etc/os-release")).unwrap();
     write(&tree, "etc/hostname", &format!("{name}\n"));
-    write(&tree, "etc/machine-id", "00112233445566778899aabbccddeeff\n");
+    let id = name.replace('n', "f");
+    write(&tree, "etc/machine-id", &format!("00112233445566778899aabbccddee{id}\n"));
     let fstab =
         format!("# comment\nUUID={uuid} / ext4 defaults 0 1\nPARTUUID={} /boot/efi vfat\n", ESP_GUID.to_lowercase());
     write(&tree, "etc/fstab", &fstab);
@@ -194,10 +195,22 @@ fn a_node_of_a_linux_cluster_from_save_to_restore() {
     assert_eq!(read_variable(&new, "Boot0000"), boot_entry("debian", "\\EFI\\debian\\shimx64.efi"));
     assert_eq!(read_variable(&new, "Boot0001").len(), 18, "the entry of the board stays");
 
-    // A copy beside its original: whoever names the original is listed, and the boot entries stay alone.
+    // The disk of the other node: an operator who mixes them up is stopped, and nothing is written.
+    let other = linux_node(directory.path(), "n2");
+    let before = fs::read(&other).unwrap();
+    let arguments = ["restore", target, "n1", other.to_str().unwrap(), "--yes", "--efi-variables", variables];
+    let refused = sosei(arguments.iter().chain(&["--json"])).expect(4);
+    assert_eq!(refused.code(), "other-node");
+    assert!(refused.stdout.contains("holds the system of n2"), "{}", refused.stdout);
+    assert!(fs::read(&other).unwrap() == before);
+    done(&[&arguments[..], &["--confirm", "n2"]].concat());
+    // It is n1 now.
+    done(&arguments);
+
+    // A copy beside its original: whoever names the original is changed or listed, and the boot entries stay alone.
     let finished =
         done(&["restore", target, "n1", destination, "--yes", "--identity", "new", "--efi-variables", variables]);
-    let expected = format!("sda:p2 /etc/fstab:3: PARTUUID={guid} /boot/efi vfat").replace("sda", "n1");
+    let expected = format!("~ n1:p2 /etc/fstab:3: {guid} becomes ");
     assert!(finished.stdout.contains(&expected), "{}", finished.stdout);
     assert!(finished.stdout.contains("n1:p2 /boot/initrd.img-6.1"), "{}", finished.stdout);
     assert_eq!(read_variable(&new, "BootOrder"), [7, 0, 0, 0, 4, 0, 0, 0, 1, 0]);
@@ -255,4 +268,91 @@ fn letters_of_windows_are_found_and_lost_ones_are_told() {
     file.write_all(&[1, 2, 3, 4]).unwrap();
     let report = done(&["identity", "report", disk]).stdout;
     assert!(report.contains("Letter: C: signature 22C779E1 offset 1048576 = not on these disks"), "{report}");
+}
+
+/// Overwrites bytes of a file.
+fn patch(path: &Path, offset: u64, bytes: &[u8]) {
+    let mut file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.seek(SeekFrom::Start(offset)).unwrap();
+    file.write_all(bytes).unwrap();
+}
+
+/// The disks of one node of a Windows cluster of 2003 with shared storage, as its operators keep them on paper: the system
+/// disk, seven LUNs that begin at sector 32, of which one has lost its signature, and a newer disk with a GPT.
+fn cluster_of_2003(directory: &Path) -> Vec<PathBuf> {
+    let letters = ["c", "j", "d", "e", "f", "g", "h", "i"];
+    let signature = |number: usize| 0x22C7_79E1_u32 + u32::try_from(number).unwrap() * 0x0101_0101;
+    let mut disks = Vec::new();
+    let system = directory.join("SYSTEM");
+    let mut values = Vec::new();
+    for (number, letter) in letters.iter().enumerate() {
+        let start = if number == 0 { 63_u64 * 512 } else { 16384 };
+        let bytes: Vec<String> = signature(number)
+            .to_le_bytes()
+            .into_iter()
+            .chain(start.to_le_bytes())
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        values.push((format!("\\DosDevices\\{}:", letter.to_uppercase()), format!("hex:3:{}", bytes.join(","))));
+    }
+    // A volume of the disk with a GPT, by the GUID of its partition as it lies on the disk.
+    let guid = "44,4d,49,4f,3a,49,44,3a,21,1f,93,09,af,7f,a9,44,81,d8,1e,73,c1,4b,9e,af";
+    values.push(("\\DosDevices\\K:".to_owned(), format!("hex:3:{guid}")));
+    let values: Vec<_> = values.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut commands = key("Select", &[("Current", "dword:1")]);
+    commands += &key("ControlSet001\\Control\\ComputerName\\ComputerName", &[("ComputerName", "string:EVS-MSG1")]);
+    commands += &key("MountedDevices", &values);
+    make_hive(&system, &commands);
+    for (number, letter) in letters.iter().enumerate() {
+        let disk = directory.join(format!("{letter}.img"));
+        FileDisk::create(&disk, 10_010 * MIB);
+        let (start, kind) = if number == 0 { (63, "7, bootable") } else { (32, "7") };
+        let id = if *letter == "h" { 0xDEAD_BEEF } else { signature(number) };
+        let table = format!("label: dos\nlabel-id: {id:#010x}\nstart={start}, size=20480000, type={kind}\n");
+        tests::run_with_input("sfdisk", ["-q", "--no-reread", disk.to_str().unwrap()], table.as_bytes());
+        disks.push(disk);
+    }
+    let volume = directory.join("volume");
+    make_ntfs(&volume, 60 * MIB, &["-L", "システム"]);
+    {
+        let mounted = NtfsMounted::new(&volume, "rw");
+        let config = mounted.path().join("WINDOWS/system32/config");
+        fs::create_dir_all(&config).unwrap();
+        fs::copy(&system, config.join("system")).unwrap();
+    }
+    patch(&volume, 0x48, &0x1122_3344_5566_7788_u64.to_le_bytes());
+    put(&disks[0], 63 * 512, &volume);
+    let quorum = directory.join("quorum");
+    make_ntfs(&quorum, 8 * MIB, &["-L", "Quorum"]);
+    patch(&quorum, 0x48, &0x99AA_BBCC_DDEE_FF00_u64.to_le_bytes());
+    put(&disks[1], 16384, &quorum);
+    let newer = directory.join("k.img");
+    FileDisk::create(&newer, 64 * MIB);
+    let unique = format!("-u1:{ESP_GUID}");
+    let arguments = ["-U", "6B29FC40-CA47-1067-B31D-00DD010662DA", "-n1:2048:+32M", "-t1:0700", &unique, "-c1:データ"];
+    run("sgdisk", arguments.into_iter().chain([newer.to_str().unwrap()]));
+    disks.push(newer);
+    disks
+}
+
+#[test]
+fn the_report_of_a_node_is_the_one_that_its_operators_know() {
+    let directory = tempfile::tempdir().unwrap();
+    let disks = cluster_of_2003(directory.path());
+    let disks: Vec<&str> = disks.iter().map(|disk| disk.to_str().unwrap()).collect();
+    let report = done(&[&["identity", "report"], &disks[..]].concat()).stdout;
+    // What comes from the machine of the test is no part of it.
+    let (_, report) = report.split_once("[DISKS]").unwrap();
+    let report = report.split("\n[Boot Entries]").next().unwrap();
+    let expected = Path::new(env!("CARGO_MANIFEST_DIR")).join("expected/identity-report.txt");
+    let expected = fs::read_to_string(&expected).unwrap_or_default();
+    assert_eq!(format!("[DISKS]{report}"), expected);
+    // The same for programs, and from there to a file and back.
+    let told = document(&[&["identity", "report"], &disks[..]].concat());
+    assert_eq!(told["identity"]["disks"][1]["layout"]["signature"], "23c87ae2");
+    assert_eq!(told["systems"][0]["letters"].as_array().unwrap().len(), 9);
+    let file = directory.path().join("identity.json");
+    done(&[&["identity", "save", file.to_str().unwrap()], &disks[..]].concat());
+    let saved: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!(saved["disks"], told["identity"]["disks"]);
 }

@@ -139,9 +139,16 @@ fn a_copy_with_a_new_identity_can_be_attached_beside_its_original() {
     assert_eq!(without_ids(&copy), without_ids(&saved.disk.path));
     check_files(&copy, MIB, &saved.disk, "p1");
     assert!(read(&copy, 20 * MIB, 8 * MIB) == read(&saved.disk.path, 20 * MIB, 8 * MIB));
-    // The file system's own UUID is told, as it is the same on both.
-    let uuid = run("blkid", ["-p", "-O", "1048576", "-o", "value", "-s", "UUID", copy.to_str().unwrap()]);
-    assert_eq!(restored["kept_uuids"], json!([{ "region": "node:p1", "kind": "ext4", "uuid": uuid.trim() }]));
+    // The file system has another UUID too.
+    let uuid = |disk: &Path| {
+        let arguments = ["-p", "-O", "1048576", "-o", "value", "-s", "UUID", disk.to_str().unwrap()];
+        run("blkid", arguments).trim().to_owned()
+    };
+    let (from, to) = (uuid(&saved.disk.path), uuid(&copy));
+    assert_ne!(from, to);
+    let told = json!([{ "region": "node:p1", "kind": "ext4", "from": from, "to": to }]);
+    assert_eq!(restored["file_systems"], told);
+    assert_eq!(restored["kept_uuids"], json!([]));
     // Each copy is another one.
     saved.restore(&copy, &["--identity", "new"]).expect(0);
     assert!(ids(&copy).iter().all(|id| !new.contains(id) && !old.contains(id)));

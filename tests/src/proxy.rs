@@ -36,6 +36,8 @@ struct Shared {
 struct Faults {
     is_refusing: bool,
     is_stalled: bool,
+    /// From this many bytes of clients on everything is held back.
+    stalls_at: Option<u64>,
     delay: Duration,
     /// Bytes a second, of each direction.
     rate: Option<u64>,
@@ -171,6 +173,30 @@ impl Proxy {
         self.change(|faults| faults.is_stalled = is_stalled);
     }
 
+    /// Holds everything back as soon as clients have sent this many bytes, counted from now: what a test does then
+    /// happens in the midst of the work, however fast that is.
+    pub fn stall_after(&self, bytes: u64) {
+        let at = self.sent_bytes() + bytes;
+        self.change(|faults| faults.stalls_at = Some(at));
+    }
+
+    /// Waits until the bytes of [`Proxy::stall_after`] have come. [`Proxy::stall`] lets everything go on.
+    ///
+    /// # Panics
+    /// After a minute.
+    pub fn wait_for_stall(&self) {
+        let mut faults = self.shared.faults.lock().unwrap();
+        let began = Instant::now();
+        while !faults.is_stalled {
+            if began.elapsed() > Duration::from_secs(60) {
+                faults.stalls_at = None;
+                drop(faults);
+                panic!("{} bytes were sent", self.sent_bytes());
+            }
+            faults = self.shared.changed.wait_timeout(faults, Duration::from_millis(50)).unwrap().0;
+        }
+    }
+
     /// Holds back what a client sends from the first bytes on that look like this, connection by connection, until
     /// it is told otherwise; what was held is then sent on.
     pub fn hold(&self, held: Option<fn(&[u8]) -> bool>) {
@@ -273,6 +299,9 @@ impl Shared {
             let total = counter.fetch_add(length as u64, Ordering::SeqCst) + length as u64;
             let is_cut = {
                 let mut faults = self.faults.lock().unwrap();
+                if from_client && faults.stalls_at.is_some_and(|at| at <= total) {
+                    (faults.stalls_at, faults.is_stalled) = (None, true);
+                }
                 let (due, total) = if from_client {
                     (&mut faults.cuts, total)
                 } else {

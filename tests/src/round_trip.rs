@@ -82,13 +82,14 @@ impl Way<'_> {
     /// As [`Way::check`].
     pub fn check_kills(&self, disk: &SampleDisk, proxy: &Proxy) {
         for bytes in [1, 3 * MIB, 12 * MIB, 15 * MIB] {
-            let sent = proxy.sent_bytes();
+            proxy.stall_after(bytes);
             let mut command = command(["save", &self.target, "node", disk.text()]);
             command.envs(self.environment.iter().copied()).stdout(Stdio::null()).stderr(Stdio::null());
             let mut child = command.spawn().unwrap();
-            proxy.wait_for_sent(sent + bytes);
+            proxy.wait_for_stall();
             child.kill().unwrap();
             child.wait().unwrap();
+            proxy.stall(false);
         }
         let began = std::time::Instant::now();
         self.save("node", disk).expect(0);
@@ -104,10 +105,9 @@ impl Way<'_> {
     pub fn check_cancel(&self, disk: &SampleDisk, proxy: &Proxy) {
         let mut command = command(["save", &self.target, "node", disk.text(), "--json", "--progress", "json"]);
         command.envs(self.environment.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let sent = proxy.sent_bytes();
+        proxy.stall_after(5 * MIB);
         let child = command.spawn().unwrap();
-        proxy.wait_for_sent(sent + 5 * MIB);
-        proxy.stall(true);
+        proxy.wait_for_stall();
         let began = std::time::Instant::now();
         rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
         let output = child.wait_with_output().unwrap();

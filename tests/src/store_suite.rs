@@ -235,13 +235,13 @@ fn another_machine_sees_everything(store: &dyn Store, again: &dyn Fn() -> Box<dy
 fn locks_keep_others_out(store: &dyn Store, again: &dyn Fn() -> Box<dyn Store>) {
     let other = again();
     let lock = store.lock("save-node").unwrap();
-    assert!(lock.is_held());
+    lock.confirm().unwrap();
     assert_eq!(kind(store.lock("save-node")), Some(StoreErrorKind::Locked));
     assert_eq!(kind(other.lock("save-node")), Some(StoreErrorKind::Locked));
     let second = other.lock("save-node.2").unwrap();
-    assert!(lock.is_held() && second.is_held(), "locks of other names do not matter");
+    lock.confirm().and(second.confirm()).expect("locks of other names do not matter");
     drop(lock);
-    assert!(second.is_held());
+    second.confirm().unwrap();
     let third = other.lock("save-node").unwrap();
     drop((second, third));
     assert_eq!(names(store, "locks"), Vec::<String>::new(), "no lock file stays behind");
@@ -249,7 +249,7 @@ fn locks_keep_others_out(store: &dyn Store, again: &dyn Fn() -> Box<dyn Store>) 
     for entry in store.list("locks").unwrap() {
         store.remove(&format!("locks/{}", entry.name)).unwrap();
     }
-    assert!(!lock.is_held(), "a lock whose files were removed is lost");
+    assert_eq!(lock.confirm().unwrap_err().kind, StoreErrorKind::Locked, "a lock whose files were removed is lost");
 }
 
 fn space_is_plausible(store: &dyn Store) {

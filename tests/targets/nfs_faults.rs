@@ -20,11 +20,12 @@ use tests::sessions::{exists, save};
 
 /// Saves while something happens after so many bytes.
 fn save_while(scene: &Scene, store: &NfsStore, disk: &FileDisk, bytes: u64, fault: impl FnOnce()) {
-    let sent = scene.server.nfs.sent_bytes();
+    scene.server.nfs.stall_after(bytes);
     thread::scope(|scope| {
         let saving = scope.spawn(|| save(store, "node", disk, &Cancel::new()));
-        scene.server.nfs.wait_for_sent(sent + bytes);
+        scene.server.nfs.wait_for_stall();
         fault();
+        scene.server.nfs.stall(false);
         saving.join().unwrap().unwrap();
     });
 }
@@ -120,12 +121,9 @@ fn a_save_lives_through_cuts_closes_stalls_and_restarts() {
         "cut" => scene.server.nfs.cut(),
         "close" => scene.server.nfs.close(),
         "half-open" => scene.server.nfs.half_open(),
-        "stall" => {
-            scene.server.nfs.stall(true);
-            thread::sleep(Duration::from_secs(3));
-            scene.server.nfs.stall(false);
-        }
+        "stall" => thread::sleep(Duration::from_secs(3)),
         _ => {
+            scene.server.nfs.stall(false);
             scene.server.freeze(true);
             thread::sleep(Duration::from_secs(3));
             scene.server.freeze(false);
@@ -137,12 +135,14 @@ fn a_save_lives_through_cuts_closes_stalls_and_restarts() {
         scene.check(fault, "node", &disk);
     }
     let store = scene.open("restart", quick(), Watch::default());
-    let sent = scene.server.nfs.sent_bytes();
+    scene.server.nfs.stall_after(5 * MIB);
     thread::scope(|scope| {
         let saving = scope.spawn(|| save(&store, "node", &disk, &Cancel::new()));
-        for mebibytes in [5, 19] {
-            scene.server.nfs.wait_for_sent(sent + mebibytes * MIB);
+        for next in [Some(14 * MIB), None] {
+            scene.server.nfs.wait_for_stall();
             scene.server.kill();
+            scene.server.nfs.stall(false);
+            next.into_iter().for_each(|bytes| scene.server.nfs.stall_after(bytes));
             scene.server.resume();
         }
         saving.join().unwrap().unwrap();
@@ -156,11 +156,12 @@ fn a_save_stops_cleanly_when_the_server_stays_away_and_the_next_completes_it() {
     let disk = scene.disk(24);
     let patience = Patience { give_up_after: Duration::from_secs(1), ..quick() };
     let store = scene.open("r", patience.clone(), Watch::default());
-    let sent = scene.server.nfs.sent_bytes();
+    scene.server.nfs.stall_after(18 * MIB);
     thread::scope(|scope| {
         let saving = scope.spawn(|| save(&store, "node", &disk, &Cancel::new()));
-        scene.server.nfs.wait_for_sent(sent + 18 * MIB);
+        scene.server.nfs.wait_for_stall();
         scene.server.kill();
+        scene.server.nfs.stall(false);
         let failed = saving.join().unwrap().unwrap_err();
         let Error::Repository(image::Error::Store(failed)) = failed else { panic!("{failed:?}") };
         assert_eq!(failed.kind, StoreErrorKind::Unreachable);
@@ -192,12 +193,13 @@ fn a_session_that_was_cut_off_while_another_took_over_writes_nothing_more() {
     let scene = Scene::new();
     let (disk, other_disk) = (scene.disk(24), scene.disk(6));
     let store = scene.open("r", quick(), Watch::default());
-    let sent = scene.server.nfs.sent_bytes();
+    scene.server.nfs.stall_after(7 * MIB);
     thread::scope(|scope| {
         let saving = scope.spawn(|| save(&store, "node", &disk, &Cancel::new()));
-        scene.server.nfs.wait_for_sent(sent + 7 * MIB);
+        scene.server.nfs.wait_for_stall();
         scene.server.nfs.refuse(true);
         scene.server.nfs.cut();
+        scene.server.nfs.stall(false);
         // Another machine has a way to the server that is not cut. It finds the lock without a sign of life.
         let way = scene.server.another_way();
         let other = scene.open_by(&way, "r", quick(), Watch::default());
@@ -220,12 +222,14 @@ fn the_operator_ends_a_wait() {
     let patience = Patience { give_up_after: Duration::from_secs(3600), ..quick() };
     let (watch, _, cancelled) = watch();
     let store = scene.open("r", patience, watch);
-    let (cancel, sent) = (Cancel::new(), scene.server.nfs.sent_bytes());
+    let cancel = Cancel::new();
+    scene.server.nfs.stall_after(5 * MIB);
     thread::scope(|scope| {
         let saving = scope.spawn(|| save(&store, "node", &disk, &cancel));
-        scene.server.nfs.wait_for_sent(sent + 5 * MIB);
+        scene.server.nfs.wait_for_stall();
         scene.server.nfs.refuse(true);
         scene.server.nfs.cut();
+        scene.server.nfs.stall(false);
         let began = Instant::now();
         cancel.cancel();
         cancelled.store(true, Ordering::SeqCst);
@@ -242,11 +246,10 @@ fn nothing_is_half_published_while_the_server_stalls() {
     let bytes = content(5, 5 * MIB as usize);
     for (number, sent) in [1, 2 * MIB, 4 * MIB + 900_000, 5 * MIB + 500].into_iter().enumerate() {
         let path = format!("images/{number}/manifest.json");
-        let before = scene.server.nfs.sent_bytes();
+        scene.server.nfs.stall_after(sent);
         thread::scope(|scope| {
             let publishing = scope.spawn(|| store.publish(&path, &bytes));
-            scene.server.nfs.wait_for_sent(before + sent);
-            scene.server.nfs.stall(true);
+            scene.server.nfs.wait_for_stall();
             if let Ok(size) = other.size(&path) {
                 assert_eq!(size, bytes.len() as u64, "half of it can be seen");
             }
@@ -328,7 +331,7 @@ fn writing_is_right_whichever_answer_is_lost() {
 fn a_lock_is_taken_whichever_answer_is_lost() {
     with_every_answer_lost("lock", |_, store, other, number| {
         let lock = store.lock("save-a").unwrap_or_else(|error| panic!("{number}: {error:?}"));
-        assert!(lock.is_held(), "{number}");
+        lock.confirm().unwrap_or_else(|error| panic!("{number}: {error:?}"));
         drop(lock);
         assert_eq!(other.list("locks").unwrap(), [], "{number}");
     });

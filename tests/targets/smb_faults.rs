@@ -55,17 +55,20 @@ fn a_save_lives_through_a_server_that_is_killed_frozen_and_started_again() {
     save_while(&scene, "killed-connections", 24, 7 * MIB, || scene.server.kill_connections());
     save_while(&scene, "frozen", 24, 7 * MIB, || {
         scene.server.freeze(true);
+        scene.server.proxy.stall(false);
         thread::sleep(Duration::from_secs(3));
         scene.server.freeze(false);
     });
     let disk = scene.disk(24);
     let store = scene.open("restarted", quick(), Watch::default());
-    let sent = scene.server.proxy.sent_bytes();
+    scene.server.proxy.stall_after(5 * MIB);
     thread::scope(|scope| {
         let saving = scope.spawn(|| save(&store, "node", &disk, &Cancel::new()));
-        for mebibytes in [5, 19] {
-            scene.server.proxy.wait_for_sent(sent + mebibytes * MIB);
+        for next in [Some(14 * MIB), None] {
+            scene.server.proxy.wait_for_stall();
             scene.server.kill();
+            scene.server.proxy.stall(false);
+            next.into_iter().for_each(|bytes| scene.server.proxy.stall_after(bytes));
             scene.server.start_again();
         }
         saving.join().unwrap().unwrap();
@@ -79,12 +82,13 @@ fn a_server_that_loses_what_it_did_not_flush_gets_it_again() {
     let mut scene = Scene::new();
     let disk = scene.disk(40);
     let store = scene.open("r", quick(), Watch::default());
-    let sent = scene.server.proxy.sent_bytes();
+    // Less than what is flushed at once, so all of it is the server's to lose.
+    scene.server.proxy.stall_after(9 * MIB);
     thread::scope(|scope| {
         let saving = scope.spawn(|| save(&store, "node", &disk, &Cancel::new()));
-        // Less than what is flushed at once, so all of it is the server's to lose.
-        scene.server.proxy.wait_for_sent(sent + 9 * MIB);
+        scene.server.proxy.wait_for_stall();
         scene.server.kill();
+        scene.server.proxy.stall(false);
         let part = scene.path("r/images/node/00000001.pack.part");
         let length = fs::metadata(&part).unwrap().len();
         assert!(length > 4 * MIB, "{length}");
@@ -166,12 +170,13 @@ fn a_user_who_is_taken_away_ends_the_save_in_order() {
     let scene = Scene::new();
     let disk = scene.disk(24);
     let store = scene.open("r", quick(), Watch::default());
-    let sent = scene.server.proxy.sent_bytes();
+    scene.server.proxy.stall_after(9 * MIB);
     thread::scope(|scope| {
         let saving = scope.spawn(|| save(&store, "node", &disk, &Cancel::new()));
-        scene.server.proxy.wait_for_sent(sent + 9 * MIB);
+        scene.server.proxy.wait_for_stall();
         scene.server.remove_user();
         scene.server.proxy.cut();
+        scene.server.proxy.stall(false);
         let failed = saving.join().unwrap().unwrap_err();
         let Error::Repository(image::Error::Store(failed)) = failed else { panic!("{failed:?}") };
         assert_eq!(failed.kind, StoreErrorKind::Login, "{failed:?}");

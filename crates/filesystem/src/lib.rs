@@ -26,6 +26,7 @@ mod identity;
 mod jfs;
 mod lvm;
 mod md;
+mod new_identity;
 mod ntfs;
 mod reiserfs;
 mod sharing;
@@ -41,6 +42,7 @@ use block::{DiskExtent, Extents, InRegion, ReadAt, RegionExtent};
 use serde::{Deserialize, Serialize};
 
 pub use files::{FileKind, FileTree, FileView, Files, open_files};
+pub use new_identity::{NewIdentity, Patch, new_identity};
 pub use sharing::{SharedStorage, cluster_directories, has_no_signature, shared_storage};
 pub use stack::{InnerDevice, Layer, Stacks, Volume, visit_devices};
 

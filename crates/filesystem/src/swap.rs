@@ -7,6 +7,7 @@ use block::{ReadAt, RegionExtent};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::identity::{label_text, uuid_text};
+use crate::new_identity::{NewId, Patches};
 use crate::{Error, FileSystem, Note, NoteCode, UsedBytes};
 
 /// The page sizes of the processors that Linux runs on.
@@ -15,6 +16,8 @@ const PAGE_SIZES: [u32; 5] = [4096, 8192, 16384, 32768, 65536];
 const SIGNATURE_LENGTH: u64 = 10;
 /// Where the header starts; boot code may lie before it.
 const HEADER_POSITION: u64 = 1024;
+/// Where `sws_uuid` lies.
+const UUID_POSITION: u64 = HEADER_POSITION + 12;
 /// The list of bad pages starts this many bytes into the first page.
 const BAD_PAGES_POSITION: u64 = 1536;
 
@@ -98,6 +101,13 @@ pub fn coverage(region: &dyn ReadAt, notes: &mut Vec<Note>) -> Result<UsedBytes,
     let mut used = UsedBytes::new();
     used.add(RegionExtent::between(0, page));
     Ok(used)
+}
+
+/// Another UUID.
+pub fn patch_identity(region: &dyn ReadAt, id: NewId, patches: &mut Patches<'_>) -> Result<(), Error> {
+    // Whatever keeps its used bytes from being told keeps its name, too.
+    coverage(region, &mut Vec::new())?;
+    patches.add(UUID_POSITION, id.uuid().to_vec())
 }
 
 impl Swap {

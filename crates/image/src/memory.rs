@@ -91,6 +91,10 @@ fn error(operation: &'static str, path: &str, source: io::Error) -> StoreError {
     StoreError { kind: (&source).into(), location: "memory".into(), path: path.to_owned(), operation, source }
 }
 
+fn locked(name: &str) -> StoreError {
+    StoreError { kind: StoreErrorKind::Locked, ..error("locking", name, io::ErrorKind::WouldBlock.into()) }
+}
+
 impl Store for MemoryStore {
     fn location(&self) -> String {
         "memory".into()
@@ -171,8 +175,7 @@ impl Store for MemoryStore {
     fn lock(&self, name: &str) -> StoreResult<Box<dyn Lock>> {
         let mut locks = self.locks();
         if locks.iter().any(|held| held == name) {
-            let source = io::ErrorKind::WouldBlock.into();
-            return Err(StoreError { kind: StoreErrorKind::Locked, ..error("locking", name, source) });
+            return Err(locked(name));
         }
         locks.push(name.to_owned());
         Ok(Box::new(MemoryLock { store: self.clone(), name: name.to_owned() }))
@@ -210,8 +213,9 @@ struct MemoryLock {
 }
 
 impl Lock for MemoryLock {
-    fn is_held(&self) -> bool {
-        self.store.locks().contains(&self.name)
+    fn confirm(&self) -> StoreResult<()> {
+        let is_held = self.store.locks().contains(&self.name);
+        if is_held { Ok(()) } else { Err(locked(&self.name)) }
     }
 }
 

@@ -82,8 +82,11 @@ pub trait NamelessFile: Send {
 
 /// A lock that is held while this value lives.
 pub trait Lock: Send + Sync {
-    /// Whether it is still this one that keeps others out: somebody may have removed what it consists of.
-    fn is_held(&self) -> bool;
+    /// Makes sure that it is still this one that keeps others out: somebody may have removed what it consists of.
+    ///
+    /// # Errors
+    /// `Locked` where it does not; other kinds where that could not be found out.
+    fn confirm(&self) -> StoreResult<()>;
 }
 
 /// One name in a directory of a store.

@@ -215,13 +215,12 @@ impl Store for DirectoryStore {
                 Err(TryLockError::WouldBlock) => break,
                 Err(TryLockError::Error(error)) => return Err(self.error("locking", &path, error)),
             }
-            let lock = DirectoryLock { file, path: self.root.join(&path) };
-            if lock.is_held() {
+            let lock = DirectoryLock { file, root: self.root.clone(), path: path.clone() };
+            if lock.is_held().map_err(|error| self.error("locking", &path, error))? {
                 return Ok(Box::new(lock));
             }
         }
-        let error = self.error("locking", &path, io::ErrorKind::WouldBlock.into());
-        Err(StoreError { kind: StoreErrorKind::Locked, ..error })
+        Err(locked(self.location(), &path))
     }
 
     fn available_bytes(&self) -> StoreResult<Option<u64>> {
@@ -285,24 +284,46 @@ impl StoreFile for DirectoryFile {
 /// away with the session, so that nobody wonders whether it is a leftover that should be removed.
 struct DirectoryLock {
     file: File,
-    path: PathBuf,
+    root: PathBuf,
+    path: String,
 }
 
-impl Lock for DirectoryLock {
-    fn is_held(&self) -> bool {
+impl DirectoryLock {
+    /// Whether the file that is locked is still the one of that name.
+    fn is_held(&self) -> io::Result<bool> {
         let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-        match (self.file.metadata(), fs::metadata(&self.path)) {
-            (Ok(held), Ok(named)) => identity(held) == identity(named),
-            _ => false,
+        match fs::metadata(self.root.join(&self.path)) {
+            Ok(named) => Ok(identity(named) == identity(self.file.metadata()?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
         }
     }
 }
 
+impl Lock for DirectoryLock {
+    fn confirm(&self) -> StoreResult<()> {
+        let location = self.root.display().to_string();
+        match self.is_held() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(locked(location, &self.path)),
+            Err(source) => {
+                let (kind, path) = ((&source).into(), self.path.clone());
+                Err(StoreError { kind, location, path, operation: "locking", source })
+            }
+        }
+    }
+}
+
+fn locked(location: String, path: &str) -> StoreError {
+    let (path, source) = (path.to_owned(), io::ErrorKind::WouldBlock.into());
+    StoreError { kind: StoreErrorKind::Locked, location, path, operation: "locking", source }
+}
+
 impl Drop for DirectoryLock {
     fn drop(&mut self) {
-        if self.is_held() {
+        if self.is_held().unwrap_or_default() {
             // A lock file that stays keeps nobody out.
-            let _ = fs::remove_file(&self.path);
+            let _ = fs::remove_file(self.root.join(&self.path));
         }
     }
 }
@@ -354,12 +375,13 @@ mod tests {
     fn a_lock_whose_file_was_removed_knows_that_it_is_lost() {
         let (directory, store) = store();
         let lock = store.lock("save-a").unwrap();
-        assert!(lock.is_held());
+        lock.confirm().unwrap();
         fs::remove_file(directory.path().join("locks/save-a")).unwrap();
         let other = store.lock("save-a").unwrap();
-        assert!(!lock.is_held() && other.is_held());
+        assert_eq!(lock.confirm().unwrap_err().kind, StoreErrorKind::Locked);
+        other.confirm().unwrap();
         drop(lock);
-        assert!(other.is_held(), "the loser does not take the winner's lock away");
+        other.confirm().expect("the loser does not take the winner's lock away");
     }
 
     #[test]

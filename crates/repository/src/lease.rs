@@ -452,8 +452,8 @@ fn keep_beating(lock: &Weak<Held>, beat: Duration) {
 struct Lease(Arc<Held>);
 
 impl Lock for Lease {
-    fn is_held(&self) -> bool {
-        self.0.renew().is_ok()
+    fn confirm(&self) -> StoreResult<()> {
+        self.0.renew()
     }
 }
 
@@ -510,7 +510,7 @@ mod tests {
     fn a_lock_is_held_by_one_and_leaves_nothing_behind() {
         let (store, leases) = (MemoryStore::new(), Leases::new(times(60_000)));
         let first = lock(&leases, &store, "save-a").unwrap();
-        assert!(first.is_held());
+        first.confirm().unwrap();
         assert_eq!(kind(lock(&Leases::new(times(60_000)), &store, "save-a")), Some(StoreErrorKind::Locked));
         assert!(lock(&leases, &store, "save-a.g1").is_ok(), "another name is another lock");
         drop(first);
@@ -528,7 +528,7 @@ mod tests {
         assert!(began.elapsed() >= Duration::from_millis(150), "{:?}", began.elapsed());
         let paths: Vec<_> = store.paths().into_iter().map(|(path, _)| path).collect();
         assert_eq!(paths, ["locks/save-a.g4.beat", "locks/save-a.g4.lock"]);
-        assert!(taken.is_held());
+        taken.confirm().unwrap();
     }
 
     #[test]
@@ -561,7 +561,7 @@ mod tests {
         // The number of this process, but started at another time.
         write(&store, "locks/save-a.g1.lock", &format!("owner 1\nprocess {} 1 {}\n", own.pid, own.machine));
         let taken = lock(&Leases::new(times(3_600_000)), &store, "save-a").unwrap();
-        assert!(taken.is_held());
+        taken.confirm().unwrap();
     }
 
     #[test]
@@ -577,7 +577,7 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(slow.fence("packs/x").unwrap_err().kind, StoreErrorKind::Locked);
-        assert!(!first.is_held());
+        assert_eq!(first.confirm().unwrap_err().kind, StoreErrorKind::Locked);
         drop(first);
         assert!(store.size("locks/save-a.g2.lock").is_ok(), "the loser does not take the winner's lock away");
         drop(leases);
@@ -592,15 +592,25 @@ mod tests {
         let (store, leases) = (MemoryStore::new(), Leases::new(times(60_000)));
         let first = lock(&leases, &store, "save-a").unwrap();
         store.remove("locks/save-a.g1.lock").unwrap();
-        assert!(!first.is_held());
+        assert_eq!(first.confirm().unwrap_err().kind, StoreErrorKind::Locked);
         drop(first);
         // Somebody else begins again at 1: that is not the lock that was lost.
         let (old, new) = (lock(&leases, &store, "b").unwrap(), Leases::new(times(60_000)));
         store.remove("locks/b.g1.lock").unwrap();
         store.publish("locks/b.g1.lock", b"owner other\n").unwrap();
-        assert!(!old.is_held());
+        assert_eq!(old.confirm().unwrap_err().kind, StoreErrorKind::Locked);
         drop((old, new));
         assert_eq!(store_text(&store, "locks/b.g1.lock"), "owner other\n");
+    }
+
+    #[test]
+    fn a_lock_that_can_not_be_looked_at_is_not_called_lost() {
+        let store = MemoryStore::new();
+        let leases = Leases::new(LeaseTimes { beat: Duration::from_secs(3600), ..times(60_000) });
+        let held = lock(&leases, &store, "save-a").unwrap();
+        store.fail_at(1);
+        assert_eq!(held.confirm().unwrap_err().kind, StoreErrorKind::Io);
+        held.confirm().unwrap();
     }
 
     #[test]
@@ -613,7 +623,7 @@ mod tests {
             all.into_iter().map(|thread| thread.join().unwrap()).filter_map(Result::ok).collect::<Vec<_>>()
         });
         assert_eq!(held.len(), 1);
-        assert!(held[0].is_held());
+        held[0].confirm().unwrap();
     }
 
     #[test]

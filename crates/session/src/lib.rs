@@ -38,8 +38,9 @@ pub use inventory::{HardwareDifference, hardware_differences};
 pub use progress::{Cancel, Event, Observer, Phase};
 pub use repository::{Listed, list_images, open_repository, read_manifest};
 pub use restore::{
-    Assignment, Destination, Interrupted, MirrorHalf, PlannedDestination, PlannedRestore, RegionChoice, RestorePlan,
-    RestoreReport, RestoreRequest, WritableDisk, plan_restore, plan_restore_guarded, restore,
+    Assignment, Destination, FixedReference, Interrupted, KeptName, MirrorHalf, NewNames, PlannedDestination,
+    PlannedRestore, RegionChoice, RenamedFileSystem, RestorePlan, RestoreReport, RestoreRequest, WritableDisk,
+    plan_restore, plan_restore_guarded, restore,
 };
 pub use save::{
     Level, PlannedDisk, PlannedRegion, SavePlan, SaveRequest, SaveSettings, Surveying, layer_records, plan_save,

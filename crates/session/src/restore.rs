@@ -7,11 +7,14 @@
 
 mod left;
 mod mirror;
+mod new_names;
 pub(crate) mod plan;
+mod replace;
 mod stale;
 mod write;
 
 pub use mirror::{MirrorHalf, halves_of_image};
+pub use new_names::{FixedReference, KeptName, NewNames, RenamedFileSystem};
 pub use plan::{
     Assignment, Destination, PlannedDestination, PlannedRestore, RegionChoice, RestorePlan, RestoreRequest,
     WritableDisk, plan_restore, plan_restore_guarded,

@@ -131,9 +131,12 @@ pub fn save(
     log.end("saved")?;
     check_maps(store, &manifest)?;
     write_checklists(store, &manifest)?;
-    if !lock.is_held() {
+    match lock.confirm() {
         // Somebody removed the lock, and another session may have written into this image meanwhile.
-        return Err(Refusal::ImageBusy(image.to_string()).into());
+        Err(error) if error.kind == StoreErrorKind::Locked => {
+            return Err(Refusal::ImageBusy(image.to_string()).into());
+        }
+        other => other?,
     }
     manifest.publish(store).map_err(|error| match error {
         image::Error::Store(error) if error.kind == StoreErrorKind::AlreadyExists => {

@@ -8,6 +8,7 @@ pub mod disks;
 pub mod identity;
 mod images;
 mod machine_at_hand;
+mod new_names;
 pub mod restore;
 pub mod save;
 mod set;

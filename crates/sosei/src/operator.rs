@@ -78,6 +78,11 @@ pub trait Operator {
         false
     }
 
+    /// Is told that a disk holds the system of another node than the image, and types the name of that node.
+    fn allow_other_node(&self, _disk: &Path, _found: &str, _saved: &str) -> bool {
+        false
+    }
+
     /// Confirms that these disks are overwritten.
     ///
     /// # Errors

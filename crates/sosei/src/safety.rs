@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use device::Attached;
+use image::Manifest;
 use rust_i18n::t;
+use session::{System, found_in, systems_on};
 
 use crate::failure::Failure;
 use crate::operator::Operator;
@@ -58,6 +60,40 @@ pub fn refuse_collision(
         if !is_confirmed && !operator.allow_collision(&id, &other.path) {
             let message = t!("failure.same_signature", disk = path, id = id);
             return Err(Failure::refused("same-signature", &message).unless_confirmed(&path));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses the disk of one node of a cluster for the image of another: whoever mixes them up loses the node that lived, and
+/// partitions of the two may begin elsewhere.
+pub fn refuse_other_node(
+    manifest: &Manifest,
+    destinations: &[PathBuf],
+    confirmed: &[String],
+    operator: &dyn Operator,
+) -> Result<(), Failure> {
+    let image = found_in(manifest);
+    let is_cluster = image.detected.iter().any(|found| found.id == "cluster.any");
+    let hosts: Vec<&str> = image.systems.iter().filter_map(|system| system.host.as_deref()).collect();
+    let (false, Some(saved)) = (hosts.is_empty(), hosts.first()) else { return Ok(()) };
+    for path in destinations {
+        // What can't be read now is refused later, with its reason.
+        let Ok(disk) = device::SourceDisk::look(path) else { continue };
+        let present = systems_on(&[(path.display().to_string(), &disk)]);
+        let is_same = |system: &System| {
+            let has_host = |host: &String| hosts.iter().any(|known| known.eq_ignore_ascii_case(host));
+            let has_id = |id: &String| image.systems.iter().any(|known| known.id.as_ref() == Some(id));
+            system.host.as_ref().is_some_and(has_host) || system.id.as_ref().is_some_and(has_id)
+        };
+        if present.iter().any(is_same) {
+            continue;
+        }
+        let named = present.iter().filter(|system| is_cluster || !system.clusters.is_empty());
+        let Some(found) = named.filter_map(|system| system.host.as_ref()).next() else { continue };
+        if !confirmed.contains(found) && !operator.allow_other_node(path, found, saved) {
+            let message = t!("failure.other_node", disk = path.display(), found = found, saved = saved);
+            return Err(Failure::refused("other-node", &message).unless_confirmed(found));
         }
     }
     Ok(())

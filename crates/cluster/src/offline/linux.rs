@@ -26,12 +26,34 @@ const REFERRERS: &[&str] = &[
     "/boot/grub2/grub.cfg",
     "/boot/grub2/grubenv",
     "/boot/grub/grubenv",
+    "/boot/grub/grub.conf",
+    "/boot/grub/menu.lst",
+    "/boot/extlinux/extlinux.conf",
+    "/etc/lilo.conf",
+    "/etc/zipl.conf",
     "/etc/udev/rules.d/70-persistent-net.rules",
 ];
 /// Directories whose files may name devices.
-const DIRECTORIES: &[&str] = &["/etc/drbd.d", "/boot/loader/entries", "/etc/systemd/network"];
+const DIRECTORIES: &[&str] = &[
+    "/etc/drbd.d",
+    "/boot/loader/entries",
+    "/etc/systemd/network",
+    "/etc/systemd/system",
+    "/etc/default/grub.d",
+    "/etc/grub.d",
+    "/etc/dracut.conf.d",
+    "/etc/cmdline.d",
+];
 /// Where a partition for /boot or the EFI system partition has these.
-const OF_BOOT: &[&str] = &["/grub/grub.cfg", "/grub2/grub.cfg", "/grub2/grubenv"];
+const OF_BOOT: &[&str] = &[
+    "/grub/grub.cfg",
+    "/grub2/grub.cfg",
+    "/grub2/grubenv",
+    "/grub/grubenv",
+    "/grub/grub.conf",
+    "/grub/menu.lst",
+    "/extlinux/extlinux.conf",
+];
 const OF_BOOT_DIRECTORIES: &[&str] = &["/loader/entries", "/EFI"];
 const REFERENCES_LIMIT: usize = 2000;
 /// Names of a directory that are looked at: each costs a walk through it, and no system has more that mean something.
@@ -65,25 +87,42 @@ pub fn system(place: &str, files: &dyn Files) -> Option<System> {
 /// References in a partition that is only there to boot.
 pub fn boot_references(files: &dyn Files) -> Vec<Reference> {
     let mut found = Vec::new();
-    OF_BOOT.iter().for_each(|path| add_file(files, path, &mut found));
+    boot_referrers(files).iter().for_each(|path| add_file(files, path, &mut found));
+    found
+}
+
+/// The files that may name disks, partitions or file systems, on a root file system or a partition that is there to
+/// boot. Not all of them are there.
+pub fn referrers(files: &dyn Files) -> Vec<String> {
+    let mut paths = root_referrers(files);
+    paths.extend(boot_referrers(files));
+    paths
+}
+
+fn boot_referrers(files: &dyn Files) -> Vec<String> {
+    let mut paths: Vec<String> = OF_BOOT.iter().map(|path| (*path).to_owned()).collect();
     for directory in OF_BOOT_DIRECTORIES {
         for name in files.list(directory).into_iter().take(NAMES_LIMIT) {
             let path = format!("{directory}/{name}");
-            add_file(files, &path, &mut found);
             // \EFI\debian\grub.cfg names the file system with the rest of the boot loader.
-            add_file(files, &format!("{path}/grub.cfg"), &mut found);
+            paths.extend([path.clone(), format!("{path}/grub.cfg"), format!("{path}/grubenv")]);
         }
     }
-    found
+    paths
+}
+
+fn root_referrers(files: &dyn Files) -> Vec<String> {
+    let mut paths: Vec<String> = REFERRERS.iter().map(|path| (*path).to_owned()).collect();
+    for directory in DIRECTORIES {
+        let names = files.list(directory).into_iter().take(NAMES_LIMIT);
+        paths.extend(names.map(|name| format!("{directory}/{name}")));
+    }
+    paths
 }
 
 fn references(files: &dyn Files) -> Vec<Reference> {
     let mut found = Vec::new();
-    REFERRERS.iter().for_each(|path| add_file(files, path, &mut found));
-    for directory in DIRECTORIES {
-        let names = files.list(directory).into_iter().take(NAMES_LIMIT);
-        names.for_each(|name| add_file(files, &format!("{directory}/{name}"), &mut found));
-    }
+    root_referrers(files).iter().for_each(|path| add_file(files, path, &mut found));
     for name in files.list("/boot").iter().filter(|name| name.starts_with("initr")).take(NAMES_LIMIT) {
         // Packed: what is in it is made of the files above when it is made again.
         found.push(Reference {

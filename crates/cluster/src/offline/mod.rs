@@ -16,6 +16,7 @@ use filesystem::Files;
 use serde::{Deserialize, Serialize};
 
 pub use configuration::{Configuration, Resource};
+pub use linux::referrers;
 
 use crate::checklist::{Detected, detectors};
 

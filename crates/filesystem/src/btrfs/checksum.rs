@@ -59,11 +59,10 @@ impl Checksum {
     }
 
     /// Writes the checksum into the block's first bytes.
-    #[cfg(test)]
     pub(super) fn seal(self, block: &mut [u8]) {
-        let sum = self.of(&block[FIELD_BYTES..]);
-        block[..FIELD_BYTES].fill(0);
-        block[..sum.len()].copy_from_slice(&sum);
+        let Some((field, covered)) = block.split_at_mut_checked(FIELD_BYTES) else { return };
+        field.fill(0);
+        field.iter_mut().zip(self.of(covered)).for_each(|(to, from)| *to = from);
     }
 }
 

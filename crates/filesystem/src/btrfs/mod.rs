@@ -14,6 +14,7 @@ mod checksum;
 mod chunk;
 mod extent_tree;
 mod log_tree;
+pub(crate) mod new_identity;
 mod root_item;
 #[cfg(test)]
 mod sample;

@@ -5,7 +5,7 @@
 //! documentation.
 
 use block::{ReadAt, RegionExtent, read_vec};
-use zerocopy::{FromBytes, Immutable, KnownLayout, LE, U16, U32, U64, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, LE, U16, U32, U64, Unaligned};
 
 use super::checksum::Checksum;
 use super::tree_block::Root;
@@ -29,15 +29,17 @@ const FLAGS_KNOWN: u64 = 0x3 | FLAG_ERROR | FLAG_SEEDING;
 
 /// Free-space tree, that it is valid, verity, block-group tree: none of them changes what the extent tree says.
 const COMPAT_RO_KNOWN: u64 = 0xF;
+const COMPAT_RO_FREE_SPACE_TREE: u64 = 3;
 const COMPAT_RO_BLOCK_GROUP_TREE: u64 = 8;
 const INCOMPAT_MIXED_BACKREF: u64 = 1;
+const INCOMPAT_NO_HOLES: u64 = 0x200;
 const INCOMPAT_METADATA_UUID: u64 = 0x400;
 const INCOMPAT_ZONED: u64 = 0x1000;
 /// Everything up to three and four copies, and simple quotas. Not zones, the second version of the extent tree and the
 /// RAID stripe tree.
 const INCOMPAT_KNOWN: u64 = 0x1_0FFF;
 
-#[derive(Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct RawDeviceItem {
     devid: U64<LE>,
@@ -56,7 +58,7 @@ struct RawDeviceItem {
     fsid: [u8; 16],
 }
 
-#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct Raw {
     csum: [u8; 32],
@@ -152,6 +154,12 @@ pub(super) struct Superblock {
     pub(super) log_tree: Option<Root>,
     /// Block groups are described in a tree of their own.
     pub(super) has_block_group_tree: bool,
+    /// It has features that tools give a file system only since versions whose kernels know `metadata_uuid`, or has that.
+    pub(super) is_of_new_kernel: bool,
+    /// Other file systems are built on it.
+    pub(super) is_seeding: bool,
+    /// The UUID that users see.
+    uuid: [u8; 16],
     /// The file system has recorded errors.
     pub(super) has_errors: bool,
     /// The chunks by which the chunk tree is found, as items with their keys.
@@ -224,6 +232,11 @@ impl Superblock {
             log_tree: (raw.log_root.get() != 0)
                 .then(|| root(&raw.log_root, raw.log_root_level, generation.saturating_add(1))),
             has_block_group_tree: raw.compat_ro_flags.get() & COMPAT_RO_BLOCK_GROUP_TREE != 0,
+            is_of_new_kernel: has_metadata_uuid
+                || (raw.incompat_flags.get() & INCOMPAT_NO_HOLES != 0
+                    && raw.compat_ro_flags.get() & COMPAT_RO_FREE_SPACE_TREE == COMPAT_RO_FREE_SPACE_TREE),
+            is_seeding: raw.flags.get() & FLAG_SEEDING != 0,
+            uuid: raw.fsid,
             has_errors: raw.flags.get() & FLAG_ERROR != 0,
             system_chunks: raw.sys_chunk_array.get(..array_length).unwrap_or(&raw.sys_chunk_array).to_vec(),
         }
@@ -272,8 +285,23 @@ impl Superblock {
     }
 }
 
+/// Gives the copy of a superblock at `position` another UUID; `false`, and nothing changed, where it is no valid one of
+/// this file system.
+pub(super) fn rename_copy(bytes: &mut [u8], position: u64, superblock: &Superblock, uuid: [u8; 16]) -> bool {
+    let is_valid = superblock.checksum.matches(bytes);
+    let Ok(raw) = Raw::mut_from_bytes(bytes) else { return false };
+    if !is_valid || raw.magic != MAGIC || raw.fsid != superblock.uuid || raw.bytenr.get() != position {
+        return false;
+    }
+    raw.fsid = uuid;
+    raw.metadata_uuid = superblock.metadata_uuid;
+    raw.incompat_flags = U64::new(raw.incompat_flags.get() | INCOMPAT_METADATA_UUID);
+    superblock.checksum.seal(bytes);
+    true
+}
+
 /// A copy of the superblock, where `size` bytes are enough to hold it.
-fn read_copy(region: &dyn ReadAt, index: usize, size: u64) -> Result<Option<Vec<u8>>, Error> {
+pub(super) fn read_copy(region: &dyn ReadAt, index: usize, size: u64) -> Result<Option<Vec<u8>>, Error> {
     let position = POSITIONS.get(index).copied().unwrap_or(u64::MAX);
     let end = position.saturating_add(u64::try_from(SUPERBLOCK_BYTES).unwrap_or(u64::MAX));
     if end > size.min(region.size()) {

@@ -12,9 +12,11 @@ use crate::Error;
 const BOOT_SECTOR_BYTES: usize = 512;
 const NAME: &[u8; 8] = b"EXFAT   ";
 /// Sectors that the checksum covers; the next one holds it.
-const CHECKED_SECTORS: u64 = 11;
+pub(super) const CHECKED_SECTORS: u64 = 11;
 /// Sectors of the main boot region, and of the backup.
-const BOOT_REGION_SECTORS: u64 = 12;
+pub(super) const BOOT_REGION_SECTORS: u64 = 12;
+/// Where `VolumeSerialNumber` lies.
+pub(super) const SERIAL_POSITION: usize = 100;
 /// Flags and percentage, which change without a new checksum.
 const NOT_CHECKED: [usize; 3] = [106, 107, 112];
 /// Clusters have 32 MiB at most.
@@ -189,6 +191,7 @@ mod tests {
     fn the_fields_lie_where_the_specification_puts_them() {
         assert_eq!(std::mem::offset_of!(Raw, volume_length), 72);
         assert_eq!(std::mem::offset_of!(Raw, first_cluster_of_root_directory), 96);
+        assert_eq!(std::mem::offset_of!(Raw, volume_serial_number), SERIAL_POSITION);
         assert_eq!(std::mem::offset_of!(Raw, volume_flags), 106);
         assert_eq!(std::mem::offset_of!(Raw, percent_in_use), 112);
         assert_eq!(size_of::<Raw>(), BOOT_SECTOR_BYTES);

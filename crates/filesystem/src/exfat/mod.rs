@@ -9,6 +9,7 @@ mod bitmap;
 mod boot_sector;
 mod chain;
 mod directory;
+pub(crate) mod new_identity;
 #[cfg(test)]
 mod tests;
 

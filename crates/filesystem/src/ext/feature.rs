@@ -9,9 +9,11 @@ pub mod compat {
     pub const HAS_JOURNAL: u32 = 0x4;
     pub const SPARSE_SUPER2: u32 = 0x200;
     pub const FAST_COMMIT: u32 = 0x400;
+    pub const STABLE_INODES: u32 = 0x800;
     /// Directory preallocation, imagic inodes, journal, extended attributes, resize inode, directory index,
     /// sparse_super2, fast commits, stable inodes, orphan file. Not: lazy_bg and the snapshot bitmaps.
-    pub const KNOWN: u32 = 0x1 | 0x2 | HAS_JOURNAL | 0x8 | 0x10 | 0x20 | SPARSE_SUPER2 | FAST_COMMIT | 0x800 | 0x1000;
+    pub const KNOWN: u32 =
+        0x1 | 0x2 | HAS_JOURNAL | 0x8 | 0x10 | 0x20 | SPARSE_SUPER2 | FAST_COMMIT | STABLE_INODES | 0x1000;
 }
 
 /// Incompatible: a system that does not know them may not mount.
@@ -23,6 +25,7 @@ pub mod incompat {
     pub const SIXTY_FOUR_BIT: u32 = 0x80;
     pub const MMP: u32 = 0x100;
     pub const FLEX_BG: u32 = 0x200;
+    pub const EA_INODE: u32 = 0x400;
     pub const CSUM_SEED: u32 = 0x2000;
     /// File types, recovery, meta groups, extents, 64 bit, multiple mount protection, flexible groups, attributes in
     /// inodes, checksum seed, large directories, inline data, encryption, case folding. Not: compression, data in
@@ -34,7 +37,7 @@ pub mod incompat {
         | SIXTY_FOUR_BIT
         | MMP
         | FLEX_BG
-        | 0x400
+        | EA_INODE
         | CSUM_SEED
         | 0x4000
         | 0x8000

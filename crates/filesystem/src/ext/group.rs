@@ -147,19 +147,9 @@ fn check_checksum(superblock: &Superblock, number: u64, bytes: &[u8]) -> Result<
     if !superblock.has_group_checksums() {
         return Ok(());
     }
-    let (before, rest) = bytes.split_at_checked(CHECKSUM_POSITION).unwrap_or((bytes, &[]));
-    let (stored, after) = rest.split_at_checked(2).unwrap_or((rest, &[]));
-    let actual = U16::read_from_bytes(stored).map(U16::get).unwrap_or_default();
-    // Groups are counted with 32 bits here, whatever the size of the file system.
-    let number_bytes = U32::new(u32::try_from(number).unwrap_or(u32::MAX)).to_bytes();
-    let expected = if superblock.has_metadata_checksums() {
-        let parts: [&[u8]; 4] = [&number_bytes, before, &[0, 0], after];
-        let value = parts.into_iter().fold(superblock.checksum_seed, crc32c);
-        low_half(value)
-    } else {
-        let parts: [&[u8]; 4] = [&superblock.uuid, &number_bytes, before, after];
-        parts.into_iter().fold(!0, crc16)
-    };
+    let stored = bytes.get(CHECKSUM_POSITION..).and_then(|rest| rest.first_chunk::<2>());
+    let actual = stored.map(|stored| u16::from_le_bytes(*stored)).unwrap_or_default();
+    let expected = checksum(superblock, number, bytes);
     if expected == actual {
         return Ok(());
     }
@@ -168,6 +158,32 @@ fn check_checksum(superblock: &Superblock, number: u64, bytes: &[u8]) -> Result<
         format!("checksum {expected:04x} of the descriptor of group {number}"),
         format!("{actual:04x}"),
     ))
+}
+
+/// The checksum of a descriptor, whatever stands in its field.
+fn checksum(superblock: &Superblock, number: u64, bytes: &[u8]) -> u16 {
+    let (before, rest) = bytes.split_at_checked(CHECKSUM_POSITION).unwrap_or((bytes, &[]));
+    let (_, after) = rest.split_at_checked(2).unwrap_or((rest, &[]));
+    // Groups are counted with 32 bits here, whatever the size of the file system.
+    let number_bytes = U32::new(u32::try_from(number).unwrap_or(u32::MAX)).to_bytes();
+    if superblock.has_metadata_checksums() {
+        let parts: [&[u8]; 4] = [&number_bytes, before, &[0, 0], after];
+        low_half(parts.into_iter().fold(superblock.checksum_seed, crc32c))
+    } else {
+        let parts: [&[u8]; 4] = [&superblock.uuid, &number_bytes, before, after];
+        parts.into_iter().fold(!0, crc16)
+    }
+}
+
+/// Makes the checksums of the descriptors in a block right, from that of group `first` on.
+pub fn seal_block(superblock: &Superblock, first: u64, block: &mut [u8]) {
+    let size = usize::try_from(superblock.descriptor_size).unwrap_or(usize::MAX).max(1);
+    for (number, descriptor) in (first..superblock.groups).zip(block.chunks_exact_mut(size)) {
+        let sum = checksum(superblock, number, descriptor);
+        if let Some(field) = descriptor.get_mut(CHECKSUM_POSITION..).and_then(|rest| rest.first_chunk_mut::<2>()) {
+            *field = sum.to_le_bytes();
+        }
+    }
 }
 
 /// The low 16 bits.

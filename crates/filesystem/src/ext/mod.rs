@@ -15,6 +15,7 @@ mod feature;
 mod group;
 mod inode;
 mod journal;
+pub(crate) mod new_identity;
 #[cfg(test)]
 mod sample;
 mod superblock;

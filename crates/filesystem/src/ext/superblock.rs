@@ -14,7 +14,8 @@ use crate::{Error, FileSystem};
 
 /// Where the superblock lies, in bytes, whatever the block size.
 pub const POSITION: u64 = 1024;
-const LENGTH: usize = 1024;
+/// Bytes of the superblock.
+pub const LENGTH: usize = 1024;
 const MAGIC: u16 = 0xEF53;
 /// Position of `s_checksum` in the superblock.
 const CHECKSUM_POSITION: usize = 0x3FC;
@@ -60,7 +61,7 @@ pub struct RawSuperblock {
     pub s_feature_compat: U32,
     pub s_feature_incompat: U32,
     pub s_feature_ro_compat: U32,
-    s_uuid: [u8; 16],
+    pub s_uuid: [u8; 16],
     s_volume_name: [u8; 16],
     s_last_mounted: [u8; 64],
     s_algorithm_usage_bitmap: U32,
@@ -107,7 +108,7 @@ pub struct RawSuperblock {
     s_encrypt_pw_salt: [u8; 16],
     s_lpf_ino: U32,
     s_prj_quota_inum: U32,
-    s_checksum_seed: U32,
+    pub s_checksum_seed: U32,
     s_times_hi: [u8; 8],
     s_encoding: U16,
     s_encoding_flags: U16,
@@ -322,6 +323,27 @@ impl Superblock {
             self.descriptor_blocks.saturating_add(u64::from(self.reserved_gdt_blocks))
         };
         (self.superblock_in(group), u64::from(has_super).saturating_add(descriptors))
+    }
+
+    /// The blocks of descriptors that lie in a group, as the number of each among all of them and where it lies: the
+    /// first ones and their copies.
+    pub fn descriptor_copies(&self, group: u64) -> Vec<(u64, u64)> {
+        let has_super = self.has_super(group);
+        let first = self.superblock_in(group).saturating_add(u64::from(has_super));
+        let per_block = u64::from(self.descriptors_per_block()).max(1);
+        let (meta_group, in_meta_group) =
+            (group.checked_div(per_block).unwrap_or_default(), group.checked_rem(per_block).unwrap_or_default());
+        let uses_meta_bg = self.features.incompat(incompat::META_BG);
+        if uses_meta_bg && meta_group >= u64::from(self.first_meta_bg) {
+            let has_copy = in_meta_group <= 1 || in_meta_group == per_block.saturating_sub(1);
+            return if has_copy { vec![(meta_group, first)] } else { Vec::new() };
+        }
+        let count = match (has_super, uses_meta_bg) {
+            (false, _) => 0,
+            (true, true) => u64::from(self.first_meta_bg),
+            (true, false) => self.descriptor_blocks,
+        };
+        (0..count.min(self.descriptor_blocks)).map(|index| (index, first.saturating_add(index))).collect()
     }
 
     /// Where the block number `index` of the group descriptors lies.

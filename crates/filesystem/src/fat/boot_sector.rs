@@ -13,7 +13,11 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, LE, U16, U32, Unaligned};
 
 use crate::Error;
 
-const BOOT_SECTOR_BYTES: usize = 512;
+/// Every field of a boot sector lies in these, whatever the size of a sector.
+pub(super) const BOOT_SECTOR_BYTES: usize = 512;
+/// Where `BS_VolID` lies on FAT12 and FAT16, and on FAT32.
+const SERIAL_POSITION: u64 = 0x27;
+const SERIAL_POSITION_32: u64 = 0x43;
 const DIRECTORY_ENTRY_BYTES: u64 = 32;
 /// From this number of clusters on, entries have 16 bits.
 const FAT16_FROM: u64 = 4085;
@@ -143,6 +147,8 @@ pub struct BootSector {
     pub marked_dirty: bool,
     /// The media byte.
     pub media: u8,
+    /// First byte of the copy of the boot sector, where FAT32 names one.
+    backup: Option<u64>,
 }
 
 impl BootSector {
@@ -169,7 +175,7 @@ impl BootSector {
         Ok(is_table.then_some(boot))
     }
 
-    fn parse(bytes: &[u8]) -> Result<Option<Self>, Error> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, Error> {
         let raw = RawBootSector::ref_from_prefix(bytes).ok().map(|(raw, _)| raw);
         let Some(raw) = raw.filter(|raw| looks_like_fat(raw) && !has_bitlocker(bytes)) else {
             return Ok(None);
@@ -229,6 +235,7 @@ impl BootSector {
             serial: (is_32 || has_serial).then(|| identity.vol_id.get()),
             marked_dirty: has_serial && identity.state & 1 != 0,
             media: raw.media,
+            backup: is_32.then(|| u64::from(extension.bk_boot_sec.get()).saturating_mul(sector_size)),
         })
     }
 
@@ -250,6 +257,16 @@ impl BootSector {
             other.escape_ascii().to_string().trim_end(),
             self.clusters
         )))
+    }
+
+    /// First byte of the serial number in the boot sector.
+    pub(super) fn serial_position(&self) -> u64 {
+        if self.width == Width::Fat32 { SERIAL_POSITION_32 } else { SERIAL_POSITION }
+    }
+
+    /// First byte of the copy of the boot sector; `None` where there is none.
+    pub(super) fn backup_position(&self) -> Option<u64> {
+        self.backup
     }
 
     /// First byte of the first cluster, which has the number 2.

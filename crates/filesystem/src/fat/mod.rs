@@ -7,6 +7,7 @@
 mod boot_sector;
 mod directory;
 mod files;
+pub(crate) mod new_identity;
 mod table;
 
 use block::{ReadAt, RegionExtent};

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use block::ReadAt;
+use block::{ReadAt, RegionExtent};
 
 use super::PIECES_LIMIT;
 use crate::Error;
@@ -85,6 +85,25 @@ impl Content {
         Ok(())
     }
 
+    /// Where bytes of the file lie on the device, in the order of the file; `None` where any of them stands in the record
+    /// of the file, in a hole, or behind its end.
+    pub(crate) fn places(&self, start: u64, length: u64) -> Option<Vec<RegionExtent>> {
+        let end = start.checked_add(length).filter(|end| *end <= self.size && self.inline.is_none())?;
+        let mut places = Vec::new();
+        let mut position = start;
+        for piece in &self.pieces {
+            let piece_end = piece.logical.saturating_add(piece.length);
+            if position >= end || piece_end <= position {
+                continue;
+            }
+            let skipped = position.checked_sub(piece.logical)?;
+            let taken = piece_end.min(end).saturating_sub(position);
+            places.push(RegionExtent::new(piece.physical.checked_add(skipped)?, taken).ok()?);
+            position = position.saturating_add(taken);
+        }
+        (position == end).then_some(places)
+    }
+
     /// All bytes, where there are at most `limit`.
     pub(crate) fn read_all(&self, device: &dyn ReadAt, limit: u64) -> Result<Vec<u8>, Error> {
         let length = usize::try_from(self.size).ok().filter(|_| self.size <= limit);
@@ -111,6 +130,12 @@ mod tests {
         let mut part = [9; 3];
         content.read_at(&device, 4, &mut part).unwrap();
         assert_eq!(&part, &[b'7', 0, b'0']);
+        let place = |start, end| RegionExtent::between(start, end);
+        assert_eq!(content.places(3, 2), Some(vec![place(6, 8)]));
+        assert_eq!(content.places(6, 2), Some(vec![place(0, 2)]));
+        // In a hole, over one, and behind the end.
+        assert_eq!([content.places(0, 2), content.places(4, 3), content.places(9, 2)], [None, None, None]);
+        assert_eq!(Content::inline(vec![1, 2, 3]).places(0, 3), None);
         assert!(content.read_at(&device, 8, &mut part).is_err());
         assert!(content.read_all(&device, 9).is_err());
         let error = content.push(Piece { logical: 7, physical: 0, length: 1 }).unwrap_err();

@@ -10,7 +10,7 @@ mod path;
 
 use std::io;
 
-use block::ReadAt;
+use block::{ReadAt, RegionExtent};
 
 pub(crate) use cache::Cache;
 pub(crate) use content::{Content, Piece};
@@ -122,6 +122,15 @@ impl FileTree<'_> {
             }
             _ => Ok(None),
         }
+    }
+
+    /// Where bytes of a file lie on what the tree was opened on, in the order of the file; `None` where there is no such
+    /// file, or where any of them stands in the record of the file or in a hole.
+    ///
+    /// # Errors
+    /// As [`FileTree::file`].
+    pub fn places(&self, path: &str, start: u64, length: u64) -> io::Result<Option<Vec<RegionExtent>>> {
+        Ok(self.file(path)?.and_then(|file| file.content.places(start, length)))
     }
 
     /// The names in a directory, in ascending order; `None` where it does not exist or is none.

@@ -9,7 +9,9 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, LE, U16, U32, U64, Unaligned};
 use crate::Error;
 
 const OEM_ID: &[u8; 8] = b"NTFS    ";
-const BOOT_SECTOR_BYTES: usize = 512;
+pub(super) const BOOT_SECTOR_BYTES: usize = 512;
+/// Where `volume_serial_number` lies.
+pub(super) const SERIAL_POSITION: u64 = 0x48;
 /// Windows 10 and later format with allocation units up to this size.
 const CLUSTER_SIZE_LIMIT: u32 = 2 << 20;
 /// File records and index blocks in use have 1024 or 4096 bytes.
@@ -79,7 +81,7 @@ impl BootSector {
         Self::parse(&read_vec(region, 0, BOOT_SECTOR_BYTES)?)
     }
 
-    fn parse(bytes: &[u8]) -> Result<Option<Self>, Error> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, Error> {
         let Ok((raw, _)) = RawBootSector::ref_from_prefix(bytes) else {
             return Ok(None);
         };

@@ -16,6 +16,7 @@ mod files;
 mod hibernation;
 mod index;
 mod log_file;
+pub(crate) mod new_identity;
 mod runs;
 mod stream;
 mod update_sequence;

@@ -13,7 +13,7 @@
 
 use block::{ReadAt, is_zero, read_vec};
 
-use super::log_record::{LOG_BLOCK, RECORD_LIMIT, begins_record, check_unmount_record, cycle_of};
+use super::log_record::{LOG_BLOCK, RECORD_LIMIT, begins_record, check_unmount_record, cycle_of, rename_record};
 use super::superblock::Superblock;
 use crate::Error;
 
@@ -27,19 +27,13 @@ const RECORD_BLOCKS: u64 = 512 + 8;
 // The window is whole records.
 const _: () = assert!(RECORD_LIMIT == 256 << 10);
 
+/// Log blocks before the head whose records are looked at by a mount after a clean unmount: the last one, and as many as
+/// can have been under way. Older ones are only written over.
+const RECENT: u64 = 2 * WINDOW;
+
 /// Checks that the file system was unmounted cleanly.
 pub(super) fn check_unmounted(region: &dyn ReadAt, superblock: &Superblock) -> Result<(), Error> {
-    let Some((first, blocks)) = superblock.log else {
-        return Err(Error::NotClean(
-            "the log is on another device: it can't be told whether it holds changes".to_owned(),
-        ));
-    };
-    let block_size = u64::from(superblock.block_size);
-    let log = Log {
-        region,
-        start: first.saturating_mul(block_size),
-        count: u64::from(blocks).saturating_mul(block_size) >> 9,
-    };
+    let log = Log::of(region, superblock)?;
     let head = log.find_head()?;
     let (block, record) = log.last_record(&head)?;
     check_unmount_record(&record, block, &superblock.uuid, superblock.has_log_version_2, superblock.has_checksums)
@@ -48,6 +42,31 @@ pub(super) fn check_unmounted(region: &dyn ReadAt, superblock: &Superblock) -> R
 
 fn not_clean(what: String) -> Error {
     Error::NotClean(format!("the log may hold changes that are not in place: {what}"))
+}
+
+/// The first blocks of the recent records of the log, as they are when the file system has another UUID, with their
+/// places in the region.
+pub(super) fn renamed_records(
+    region: &dyn ReadAt,
+    superblock: &Superblock,
+    uuid: &[u8; 16],
+) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+    let log = Log::of(region, superblock)?;
+    let head = log.find_head()?;
+    let wanted = RECENT.min(log.count);
+    let bytes = log.before(&head, wanted)?;
+    let first = log.count.saturating_add(head.block).saturating_sub(wanted);
+    let mut renamed = Vec::new();
+    for (number, block) in bytes.chunks(LOG_BLOCK).enumerate().filter(|(_, block)| begins_record(block)) {
+        let mut header = block.to_vec();
+        let rest = bytes.get(number.saturating_mul(LOG_BLOCK)..).unwrap_or_default();
+        if rename_record(&mut header, rest, &superblock.uuid, uuid, superblock.has_log_version_2) {
+            let block = first.saturating_add(u64::try_from(number).unwrap_or(u64::MAX));
+            let block = block.checked_rem(log.count).unwrap_or_default();
+            renamed.push((log.start.saturating_add(block.saturating_mul(512)), header));
+        }
+    }
+    Ok(renamed)
 }
 
 struct Log<'a> {
@@ -68,7 +87,18 @@ struct Head {
     after: u32,
 }
 
-impl Log<'_> {
+impl<'a> Log<'a> {
+    fn of(region: &'a dyn ReadAt, superblock: &Superblock) -> Result<Self, Error> {
+        let Some((first, blocks)) = superblock.log else {
+            return Err(Error::NotClean(
+                "the log is on another device: it can't be told whether it holds changes".to_owned(),
+            ));
+        };
+        let block_size = u64::from(superblock.block_size);
+        let count = u64::from(blocks).saturating_mul(block_size) >> 9;
+        Ok(Self { region, start: first.saturating_mul(block_size), count })
+    }
+
     fn find_head(&self) -> Result<Head, Error> {
         let last = self.count.saturating_sub(1);
         let (before, after) = (self.cycle(0)?, self.cycle(last)?);
@@ -159,12 +189,8 @@ impl Log<'_> {
 
     /// The last record before the head: its block and its bytes, up to the head.
     fn last_record(&self, head: &Head) -> Result<(u64, Vec<u8>), Error> {
-        // Read as if the ring were straight, so that a record that passes its end lies in one piece.
         let wanted = RECORD_BLOCKS.min(self.count);
-        let from_end = wanted.saturating_sub(head.block);
-        let from = head.block.saturating_sub(wanted);
-        let mut bytes = self.read(self.count.saturating_sub(from_end), from_end)?;
-        bytes.extend(self.read(from, head.block.saturating_sub(from))?);
+        let mut bytes = self.before(head, wanted)?;
         let blocks = bytes.chunks(LOG_BLOCK);
         let Some(back) = blocks.rev().position(begins_record) else {
             return Err(not_clean(format!("no record within {wanted} blocks before block {}", head.block)));
@@ -177,6 +203,16 @@ impl Log<'_> {
             None => self.count.saturating_add(head.block).saturating_sub(blocks),
         };
         Ok((block, record))
+    }
+
+    /// The last blocks before the head, at most all: read as if the ring were straight, so that a record that passes its
+    /// end lies in one piece.
+    fn before(&self, head: &Head, wanted: u64) -> Result<Vec<u8>, Error> {
+        let from_end = wanted.saturating_sub(head.block);
+        let from = head.block.saturating_sub(wanted);
+        let mut bytes = self.read(self.count.saturating_sub(from_end), from_end)?;
+        bytes.extend(self.read(from, head.block.saturating_sub(from))?);
+        Ok(bytes)
     }
 
     fn cycle(&self, block: u64) -> Result<u32, Error> {

@@ -6,7 +6,7 @@
 //! Source: "XFS Algorithms & Data Structures" (`journaling_log.asciidoc`), the Linux kernel's
 //! `fs/xfs/libxfs/xfs_log_format.h` and `fs/xfs/xfs_log.c` (`xlog_cksum`).
 
-use zerocopy::{BE, FromBytes, Immutable, KnownLayout, LE, U32, U64, Unaligned};
+use zerocopy::{BE, FromBytes, Immutable, IntoBytes, KnownLayout, LE, U32, U64, Unaligned};
 
 use crate::crc32c::{checksum_without, crc32c};
 
@@ -29,7 +29,7 @@ const UNMOUNT_FLAG: u8 = 0x20;
 /// `XLOG_UNMOUNT_TYPE`, written in the byte order of the host.
 const UNMOUNT_MAGIC: u16 = 0x556E;
 
-#[derive(Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct Raw {
     h_magicno: U32<BE>,
@@ -99,9 +99,7 @@ pub(super) fn check_unmount_record(
     if length > RECORD_LIMIT || size > RECORD_LIMIT {
         return Err(format!("it has {length} bytes in a buffer of {size}"));
     }
-    let has_further = has_version_2 && raw.h_version.get() == 2 && size > HEADER_COVERS;
-    let headers = if has_further { size.div_ceil(HEADER_COVERS) } else { 1 };
-    let headers_length = usize::try_from(headers).unwrap_or(usize::MAX).saturating_mul(LOG_BLOCK);
+    let headers_length = raw.headers_length(has_version_2);
     let body_length = usize::try_from(length).unwrap_or(usize::MAX);
     let whole = headers_length.saturating_add(body_length.next_multiple_of(LOG_BLOCK));
     if whole != record.len() {
@@ -118,6 +116,47 @@ pub(super) fn check_unmount_record(
     }
 }
 
+impl Raw {
+    /// Bytes of all header blocks.
+    fn headers_length(&self, has_version_2: bool) -> usize {
+        let size = self.h_size.get();
+        let has_further = has_version_2 && self.h_version.get() == 2 && size > HEADER_COVERS;
+        let headers = if has_further { size.div_ceil(HEADER_COVERS) } else { 1 };
+        usize::try_from(headers).unwrap_or(usize::MAX).saturating_mul(LOG_BLOCK)
+    }
+}
+
+/// Gives the record that begins with the block `header` another UUID, and the checksum that follows where it had a right
+/// one; `false`, and nothing changed, where it belongs to another file system. `record` is what is there of it.
+pub(super) fn rename_record(
+    header: &mut [u8],
+    record: &[u8],
+    from: &[u8; 16],
+    to: &[u8; 16],
+    has_version_2: bool,
+) -> bool {
+    let Ok((raw, _)) = Raw::mut_from_prefix(header) else { return false };
+    if raw.h_fs_uuid != *from {
+        return false;
+    }
+    let stored = raw.h_crc.get();
+    let split = record.split_at_checked(raw.headers_length(has_version_2));
+    let length = usize::try_from(raw.h_len.get()).unwrap_or(usize::MAX);
+    let split = split.and_then(|(headers, body)| Some((headers, body.get(..length)?)));
+    raw.h_fs_uuid = *to;
+    // A record that is partly written over has none, and nobody reads it.
+    let Some((headers, body)) = split.filter(|_| stored != 0) else { return true };
+    let further = headers.get(LOG_BLOCK..).unwrap_or_default();
+    let old = checksums(headers, further, body);
+    let new = checksums(header, further, body);
+    let old_and_new = old.as_flattened().iter().zip(new.as_flattened());
+    let right = old_and_new.into_iter().find(|(old, _)| **old == stored).map(|(_, new)| *new);
+    if let (Some(right), Ok((raw, _))) = (right, Raw::mut_from_prefix(header)) {
+        raw.h_crc = U32::new(right);
+    }
+    true
+}
+
 impl RawOperation {
     fn is_unmount(&self) -> bool {
         self.oh_flags & UNMOUNT_FLAG != 0
@@ -127,7 +166,17 @@ impl RawOperation {
 
 fn check_checksum(stored: u32, headers: &[u8], body: &[u8]) -> Result<(), String> {
     let (header, further) = headers.split_at(LOG_BLOCK.min(headers.len()));
-    let computed = HEADER_LENGTHS.map(|length| {
+    let computed = checksums(header, further, body);
+    if computed.as_flattened().contains(&stored) {
+        Ok(())
+    } else {
+        Err(format!("its checksum is {stored:#010x}, its content has {:#010x}", computed[0][0]))
+    }
+}
+
+/// The checksums that a record may have, by who wrote it.
+fn checksums(header: &[u8], further: &[u8], body: &[u8]) -> [[u32; 2]; 2] {
+    HEADER_LENGTHS.map(|length| {
         // `checksum_without` inverts at the end; what follows goes on without that.
         let register = !checksum_without(header.get(..length).unwrap_or_default(), CRC_OFFSET);
         // Linux 6.18 leaves the further headers out, other versions don't.
@@ -135,12 +184,7 @@ fn check_checksum(stored: u32, headers: &[u8], body: &[u8]) -> Result<(), String
             .chunks(LOG_BLOCK)
             .fold(register, |register, block| crc32c(register, block.get(..FURTHER_HEADER_LENGTH).unwrap_or_default()));
         [with_further, register].map(|register| !crc32c(register, body))
-    });
-    if computed.as_flattened().contains(&stored) {
-        Ok(())
-    } else {
-        Err(format!("its checksum is {stored:#010x}, its content has {:#010x}", computed[0][0]))
-    }
+    })
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod free_space;
 mod inode;
 mod log;
 mod log_record;
+pub(crate) mod new_identity;
 #[cfg(test)]
 mod sample;
 mod superblock;

@@ -1,10 +1,10 @@
-//! The superblock of XFS: sector 0 of the region (and, as copies that nobody here needs, of every allocation group).
+//! The superblock of XFS: sector 0 of the region, and copies of it in sector 0 of every other allocation group.
 //!
 //! Source: "XFS Algorithms & Data Structures" (xfs-documentation, `superblock.asciidoc`) and the Linux kernel's
 //! `fs/xfs/libxfs/xfs_format.h`, `xfs_sb.c`. All numbers are big-endian but the checksum.
 
 use block::{ReadAt, read_vec};
-use zerocopy::{BE, FromBytes, Immutable, KnownLayout, LE, U16, U32, U64, Unaligned};
+use zerocopy::{BE, FromBytes, Immutable, IntoBytes, KnownLayout, LE, U16, U32, U64, Unaligned};
 
 use crate::crc32c::checksum_without;
 use crate::{Error, FileSystem};
@@ -34,7 +34,7 @@ const INCOMPAT_KNOWN: u32 = 0x0000_00EF;
 /// Logged extended attributes: matters to who replays the log.
 const LOG_INCOMPAT_KNOWN: u32 = 0x0000_0001;
 
-#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct Raw {
     sb_magicnum: [u8; 4],
@@ -148,6 +148,27 @@ pub(super) fn identify(region: &dyn ReadAt) -> Result<Option<FileSystem>, Error>
         block_size,
         size,
     }))
+}
+
+/// Gives a copy of the superblock, in a sector of metadata, another UUID; `false`, and nothing changed, where it is no valid
+/// copy of this file system.
+pub(super) fn rename_copy(sector: &mut [u8], superblock: &Superblock, uuid: [u8; 16]) -> bool {
+    let computed = checksum_without(sector, CRC_OFFSET);
+    let Ok((raw, _)) = Raw::mut_from_prefix(sector) else { return false };
+    let is_valid = !superblock.has_checksums || raw.sb_crc.get() == computed;
+    if raw.sb_magicnum != *b"XFSB" || raw.sb_uuid != superblock.uuid || !is_valid {
+        return false;
+    }
+    raw.sb_uuid = uuid;
+    if superblock.has_checksums {
+        raw.sb_meta_uuid = superblock.metadata_uuid;
+        raw.sb_features_incompat = U32::new(raw.sb_features_incompat.get() | INCOMPAT_META_UUID);
+        let computed = checksum_without(sector, CRC_OFFSET);
+        if let Ok((raw, _)) = Raw::mut_from_prefix(sector) {
+            raw.sb_crc = U32::new(computed);
+        }
+    }
+    true
 }
 
 fn read_raw(region: &dyn ReadAt) -> Result<Option<Raw>, Error> {

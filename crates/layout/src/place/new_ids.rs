@@ -18,6 +18,9 @@ pub struct NewIds {
     guids: Guids,
 }
 
+/// The number of the first file system, where disks and partitions count from 0.
+const FILE_SYSTEMS: u32 = 0x4000_0000;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Guids {
     /// A sequence: that of a partition is that of the disk with its number added to the last four bytes.
@@ -68,6 +71,16 @@ impl NewIds {
         let partitions =
             partitions.filter_map(|partition| Some((partition.number, parse_guid(partition.guid.as_deref()?)?)));
         Self { signature, guids: Guids::Given(disk.map(|guid| (0, guid)).into_iter().chain(partitions).collect()) }
+    }
+
+    /// A UUID for a file system, in the byte order in which it is spelled: another one for each number, and none that a disk
+    /// or a partition gets. `None` where the names are those of another disk.
+    pub fn of_file_system(&self, number: u32) -> Option<[u8; 16]> {
+        let Guids::Sequence(_) = &self.guids else { return None };
+        // Partitions have small numbers. A GUID on a disk has its first three fields in little endian.
+        let [a, b, c, d, e, f, g, h, rest @ ..] = self.guid(FILE_SYSTEMS.wrapping_add(number))?;
+        let [i, j, k, l, m, n, o, p] = rest;
+        Some([d, c, b, a, f, e, h, g, i, j, k, l, m, n, o, p])
     }
 
     /// The GUID of the disk (number 0) or of a partition by its number, as it stands on a disk.
@@ -145,7 +158,10 @@ mod tests {
             let disks: Vec<_> = (0..8).map(|number| ids.of_disk(number)).collect();
             let signatures: BTreeSet<_> = disks.iter().map(|ids| ids.signature.unwrap()).collect();
             let guids: BTreeSet<_> = disks.iter().flat_map(|ids| (0..130).map(|number| ids.guid(number))).collect();
-            assert_eq!((signatures.len(), guids.len()), (8, 8 * 130));
+            let file_systems: BTreeSet<_> = (0..500).map(|number| ids.of_file_system(number).unwrap()).collect();
+            assert_eq!((signatures.len(), guids.len(), file_systems.len()), (8, 8 * 130, 500));
+            assert!(file_systems.iter().all(|uuid| uuid[6] >> 4 == 4 && uuid[8] >> 6 == 2));
+            assert!(file_systems.iter().all(|uuid| !guids.contains(&Some(*uuid))));
             assert!(!signatures.contains(&0));
             // Version and variant say "random" in all of them.
             assert!(guids.iter().flatten().all(|guid| guid[7] >> 4 == 4 && guid[8] >> 6 == 2));

@@ -4,6 +4,7 @@
 //! its superblock is changed on the way to the destination, so that no moment exists in which a disk holds it
 //! unmarked. Halves that are restored on all nodes must come from one set, saved while the cluster was stopped.
 
+use std::collections::HashMap;
 use std::io;
 
 use block::{ReadAt, RegionExtent};
@@ -239,8 +240,11 @@ impl RestorePlan {
         self.mirrors.iter().try_for_each(|half| check_peer(half, &others, set).map_err(Error::from))
     }
 
-    /// What the scope changes of the image.
-    pub(super) fn amendments(&self) -> Vec<Amendment> {
+    /// What scope and new names change of the image: by place, in ascending order.
+    ///
+    /// # Errors
+    /// Where two of them would share bytes: each would find what the other one wrote.
+    pub(super) fn amendments(&self) -> Result<HashMap<String, Vec<Amendment>>> {
         let marked = self.mirrors.iter().filter(|_| self.request.scope == Some(Scope::OneNode));
         let amendment = |half: &MirrorHalf| Amendment {
             place: half.place(),
@@ -248,7 +252,20 @@ impl RestorePlan {
             from: half.metadata.superblock().to_vec(),
             to: half.metadata.marked(),
         };
-        marked.map(amendment).collect()
+        let mut places: HashMap<String, Vec<Amendment>> = HashMap::new();
+        for amendment in marked.map(amendment).chain(self.new_names.amendments()) {
+            places.entry(amendment.place.clone()).or_default().push(amendment);
+        }
+        for amendments in places.values_mut() {
+            amendments.sort_by_key(|amendment| amendment.extent.start());
+            let meets = |pair: &&[Amendment]| matches!(pair, [one, other] if one.extent.overlaps(&other.extent));
+            if let Some([one, other]) = amendments.windows(2).find(meets) {
+                let (one_start, other_start) = (one.extent.start(), other.extent.start());
+                let detail = format!("{}: changes at {one_start} and {other_start} overlap", one.place);
+                return Err(Error::System(io::Error::other(detail)));
+            }
+        }
+        Ok(places)
     }
 }
 

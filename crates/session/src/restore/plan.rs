@@ -10,6 +10,7 @@ use image::{
 use layout::{Change, Grow, NewIds, PlaceError, PlaceOptions, Placement};
 
 use super::mirror::{self, MirrorHalf};
+use super::new_names::{self, NewNames};
 use crate::error::{Error, Refusal, RequestError, Result};
 use crate::guard::{ClosedGate, Guard, Watched, tell_of_watching};
 use crate::index::read_index;
@@ -75,6 +76,8 @@ pub struct RestorePlan {
     pub disks: Vec<PlannedDestination>,
     /// The halves of mirrors that will be written.
     pub mirrors: Vec<MirrorHalf>,
+    /// What a copy beside its original is called inside its partitions.
+    pub new_names: NewNames,
     /// What was seen of the sharing of each destination, in their order.
     pub sharing: Vec<Watched>,
     /// What keeps from the disks of others, and what an operator said about them.
@@ -243,11 +246,15 @@ pub fn plan_restore_guarded(
     };
     let index = read_index(store, observer, cancel)?;
     let mirrors = mirror::plan(store, &index, &manifest, &disks, assignments)?;
+    let new_names = match &request.new_ids {
+        Some(ids) => new_names::plan(store, &index, &manifest, ids, &disks, &mirrors)?,
+        None => NewNames::default(),
+    };
     let sharing = assignments
         .iter()
         .map(|assignment| guard.look(&assignment.destination.name, assignment.destination.disk, Purpose::Restore))
         .collect::<Result<_>>()?;
-    let plan = RestorePlan { manifest, request, disks, mirrors, sharing, guard, index };
+    let plan = RestorePlan { manifest, request, disks, mirrors, new_names, sharing, guard, index };
     check_chunks(store, &plan, observer, cancel)?;
     check_cut(store, &plan)?;
     Ok(plan)

@@ -1,5 +1,6 @@
 //! Writing what was planned.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -54,10 +55,10 @@ pub fn restore(
     plan.check_scope(store).map_err(untouched)?;
     plan.check_sharing().map_err(untouched)?;
     plan.check_sharing_again(assignments, observer, cancel).map_err(untouched)?;
+    let amendments = plan.amendments().map_err(untouched)?;
     if cancel.is_cancelled() {
         return Err(untouched(Error::Cancelled));
     }
-    let amendments = plan.amendments();
     let touched = assignments.iter().map(|_| AtomicBool::new(false)).collect();
     let stages = Stages::new(threads, threads, threads);
     let work =
@@ -70,8 +71,8 @@ struct Work<'a> {
     plan: &'a RestorePlan,
     assignments: &'a [Assignment<'a>],
     places: &'a [Place<'a>],
-    /// Where the destination gets other bytes than the image holds.
-    amendments: Vec<Amendment>,
+    /// Where the destination gets other bytes than the image holds: by place, in ascending order.
+    amendments: HashMap<String, Vec<Amendment>>,
     threads: usize,
     observer: &'a dyn Observer,
     cancel: &'a Cancel,
@@ -236,7 +237,7 @@ impl Work<'_> {
             });
         }
         if !self.amend(place, part, &mut worker.buffer, true) {
-            let reason = "its metadata of a mirror are not those of the plan";
+            let reason = "what is to be changed on the way is not what the plan found";
             return Err(Error::System(io::Error::other(format!("{}: {reason}", place.name))));
         }
         let length = usize::try_from(extent.length()).unwrap_or_default();
@@ -249,8 +250,10 @@ impl Work<'_> {
     fn amend(&self, place: &Place<'_>, part: RegionExtent, buffer: &mut [u8], forwards: bool) -> bool {
         let length = usize::try_from(part.length()).unwrap_or_default();
         let buffer = buffer.get_mut(..length).unwrap_or_default();
-        let mut amendments = self.amendments.iter().filter(|amendment| amendment.place == place.name);
-        amendments.all(|amendment| amendment.exchange(part, buffer, forwards))
+        let Some(amendments) = self.amendments.get(&place.name) else { return true };
+        let first = amendments.partition_point(|amendment| amendment.extent.end() <= part.start());
+        let mut here = amendments.iter().skip(first).take_while(|amendment| amendment.extent.start() < part.end());
+        here.all(|amendment| amendment.exchange(part, buffer, forwards))
     }
 
     fn check(&self, worker: &mut Worker<'_>, piece: &Piece) -> Result<u64> {

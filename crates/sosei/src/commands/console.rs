@@ -95,6 +95,14 @@ impl Operator for Console {
         confirm::ask(&t!("sharing.ask_same")).as_deref() == Some("SAME ID")
     }
 
+    fn allow_other_node(&self, disk: &Path, found: &str, saved: &str) -> bool {
+        if !confirm::is_asked(self.yes) {
+            return false;
+        }
+        error_line(t!("failure.other_node", disk = disk.display(), found = found, saved = saved));
+        confirm::ask(&t!("sharing.ask_node", words = found)).as_deref() == Some(found)
+    }
+
     fn agree_to_overwrite(&self, disks: &[PathBuf]) -> Result<(), Failure> {
         confirm::overwriting(self.yes, &t!("restore.ask"), disks.iter().map(PathBuf::as_path).map(Path::new))?;
         // Nothing is written before the question is answered: until then a signal may simply end the program.

@@ -15,7 +15,7 @@ use session::{
 
 use super::console::Console;
 use super::machine_at_hand::BootRestore;
-use super::{checklist, describe, machine_at_hand, systems};
+use super::{checklist, describe, machine_at_hand, new_names, systems};
 use crate::arguments::{General, IdentityChoice, Restore};
 use crate::disks::{assign, disks_of, open_destination, paths_of};
 use crate::failure::{DONE, Failure, UNREADABLE, chain};
@@ -76,6 +76,7 @@ pub fn carry_out(arguments: &Restore, operator: &dyn Operator) -> Result<Restore
     let placements = plan.disks.iter().filter_map(|disk| disk.placement.as_ref());
     let identities: Vec<_> = placements.flat_map(|placement| placement.identities.clone()).collect();
     safety::refuse_collision(&identities, &paths, &attached, &arguments.confirm, operator)?;
+    safety::refuse_other_node(&plan.manifest, &paths, &arguments.confirm, operator)?;
     let boot = plan_boot(&plan, arguments, &*progress);
     let here = machine::record(&arguments.efi_variables);
     let differences = machine_at_hand::differences(&plan.manifest.machine, &here).into_iter();
@@ -242,6 +243,7 @@ pub fn print_plan(plan: &RestorePlan, assigned: &[(String, PathBuf)]) {
             error_line(format!("  ~ {}", describe::change(change)));
         }
     }
+    new_names::lines(&plan.new_names).iter().for_each(error_line);
 }
 
 impl Restored {
@@ -260,9 +262,7 @@ impl Restored {
         let unreadable: Vec<_> =
             unreadable.iter().map(|(region, bytes)| json!({ "region": region, "bytes": bytes })).collect();
         let renamed: Vec<_> = renamed(plan).collect();
-        let kept: Vec<_> = kept_uuids(plan)
-            .map(|(region, kind, uuid)| json!({ "region": region, "kind": kind, "uuid": uuid }))
-            .collect();
+        let names = new_names::Document::of(&plan.new_names);
         let mirrors: Vec<_> = plan
             .mirrors
             .iter()
@@ -275,7 +275,7 @@ impl Restored {
         json!({
             "image": plan.manifest.image, "disks": disks, "written_bytes": restored.written_bytes,
             "read_back_bytes": restored.read_back_bytes, "unreadable": unreadable, "renamed": renamed,
-            "kept_uuids": kept, "mirrors": mirrors, "scope": plan.request.scope, "milliseconds": milliseconds,
+            "file_systems": names.file_systems, "kept_uuids": names.kept, "fixed": names.fixed, "mirrors": mirrors, "scope": plan.request.scope, "milliseconds": milliseconds,
             "boot_entries": boot.map(BootRestore::lines).unwrap_or_default(), "referrers": referrers(plan),
             "checklist": checklist::steps(&plan.manifest, plan.request.scope),
         })
@@ -310,9 +310,7 @@ impl Restored {
             let none = renamed(plan).next().is_none();
             line(if none { t!("restore.nothing_renamed") } else { t!("restore.renamed") });
             renamed(plan).for_each(|change| line(format!("  ~ {}", describe::change(change)).into()));
-            for (region, kind, uuid) in kept_uuids(plan) {
-                line(t!("restore.kept_uuid", region = region, kind = kind, uuid = uuid));
-            }
+            new_names::lines(&plan.new_names).into_iter().for_each(|text| line(text.into()));
         }
         let referrers = referrers(plan);
         if !referrers.is_empty() {
@@ -336,7 +334,8 @@ fn referrers(plan: &RestorePlan) -> Vec<String> {
     if plan.request.new_ids.is_none() {
         return Vec::new();
     }
-    let mut names: Vec<String> = kept_uuids(plan).map(|(_, _, uuid)| uuid.to_owned()).collect();
+    let mut names: Vec<String> = plan.new_names.kept.iter().map(|kept| kept.uuid.clone()).collect();
+    names.extend(plan.new_names.renamed.iter().map(|renamed| renamed.from.clone()));
     for change in renamed(plan) {
         if let Change::Renamed { from, .. } = change {
             names.push(from.clone());
@@ -347,24 +346,13 @@ fn referrers(plan: &RestorePlan) -> Vec<String> {
         names.extend(partitions.filter_map(|partition| partition.guid.clone()));
         names.extend(disk.layout.signature.clone());
     }
-    systems::stale_references(&found_in(&plan.manifest), &names).collect()
+    systems::stale_references(&found_in(&plan.manifest), &names, &plan.new_names.fixed).collect()
 }
 
 /// What got another name.
 fn renamed(plan: &RestorePlan) -> impl Iterator<Item = &Change> {
     let placements = plan.disks.iter().filter_map(|disk| disk.placement.as_ref());
     placements.flat_map(|placement| &placement.changes).filter(|change| matches!(change, Change::Renamed { .. }))
-}
-
-/// What a disk with new names still has in common with its original: region, kind and UUID of file systems.
-fn kept_uuids(plan: &RestorePlan) -> impl Iterator<Item = (String, &str, &str)> {
-    let disks = plan.disks.iter().filter(|_| plan.request.new_ids.is_some());
-    let regions = disks.flat_map(|disk| disk.regions.iter().map(move |region| (disk, region)));
-    regions.filter_map(|(disk, region)| {
-        let (_, record) = plan.manifest.disk(&disk.disk)?.region(&region.name)?;
-        let found = record.file_system.as_ref()?;
-        Some((format!("{}:{}", disk.disk, region.name), found.kind.as_str(), found.uuid.as_deref()?))
-    })
 }
 
 /// The restored regions that hold zeros where the source could not be read, with their bytes.

@@ -1,8 +1,9 @@
 //! Words for the systems on disks, and for what they refer to.
 
-use cluster::offline::{Found, Letter, ReferenceKind, System, SystemKind, Volume};
+use cluster::offline::{Found, Letter, Reference, ReferenceKind, System, SystemKind, Volume};
 use layout::{BootEntries, Layout, TableKind};
 use rust_i18n::t;
+use session::FixedReference;
 
 /// The systems in one line each: place, name, host, cluster.
 pub fn summary(found: &Found) -> Vec<String> {
@@ -116,14 +117,28 @@ pub fn boot_lines(boot: &BootEntries) -> Vec<String> {
     lines.collect()
 }
 
-/// Files that still name what a disk with new names is not called any more: file, line, and what stands there.
-pub fn stale_references<'a>(found: &'a Found, names: &'a [String]) -> impl Iterator<Item = String> + 'a {
-    let is_named = move |value: &str| names.iter().any(|name| name.eq_ignore_ascii_case(value));
+/// Files that still name what a disk with new names is not called any more: file, line, and what stands there. Those that
+/// were changed are left out.
+pub fn stale_references<'a>(
+    found: &'a Found,
+    names: &'a [String],
+    fixed: &'a [FixedReference],
+) -> impl Iterator<Item = String> + 'a {
+    // A device is also named by a path that ends with its name.
+    let last = |value: &str| value.rsplit('/').next().unwrap_or_default().to_owned();
+    let is_named = move |value: &str| names.iter().any(|name| name.eq_ignore_ascii_case(&last(value)));
+    let is_fixed = move |system: &System, reference: &Reference| {
+        fixed.iter().any(|fixed| {
+            (&fixed.place, &fixed.file, fixed.line) == (&system.place, &reference.file, reference.line)
+                && fixed.from.eq_ignore_ascii_case(&last(&reference.value))
+        })
+    };
     found.systems.iter().flat_map(move |system| {
         let lines = system
             .references
             .iter()
-            .filter(move |reference| matches!(reference.kind, ReferenceKind::Initramfs) || is_named(&reference.value));
+            .filter(move |reference| matches!(reference.kind, ReferenceKind::Initramfs) || is_named(&reference.value))
+            .filter(move |reference| !is_fixed(system, reference));
         let files = lines.map(move |reference| match reference.kind {
             ReferenceKind::Initramfs => format!("{} {}", system.place, reference.file),
             _ => format!("{} {}:{}: {}", system.place, reference.file, reference.line, reference.text),

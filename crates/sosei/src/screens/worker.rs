@@ -371,6 +371,12 @@ impl Operator for Desk<'_> {
         matches!(self.answer(), Some(Answer::Words(typed)) if typed == SAME_IDENTITY)
     }
 
+    fn allow_other_node(&self, disk: &Path, found: &str, saved: &str) -> bool {
+        let text = t!("failure.other_node", disk = disk.display(), found = found, saved = saved).into_owned();
+        self.tell(Event::Gate(tui::Gate { text, findings: Vec::new(), words: found.into() }));
+        matches!(self.answer(), Some(Answer::Words(typed)) if typed == found)
+    }
+
     fn agree_to_overwrite(&self, disks: &[PathBuf]) -> Result<(), Failure> {
         self.tell(Event::Asked { names: disks.iter().map(|path| path.display().to_string()).collect() });
         self.go()

@@ -1,0 +1,256 @@
+//! File systems of real tools get another UUID or serial number: blkid sees it, the file system's own checker finds
+//! nothing, and every file is what it was. Where the name must stay, nothing changes.
+#![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use filesystem::{NewIdentity, Reason, ReasonCode, new_identity};
+use tempfile::TempDir;
+use tests::fill::content;
+use tests::ntfs::{NtfsMounted, make_ntfs};
+use tests::restored::tree;
+use tests::{FileDisk, Mounted, blkid, run};
+
+const MIB: u64 = 1 << 20;
+const ID: [u8; 16] = [0xD3, 0x8A, 0x5C, 0x11, 0x42, 0x10, 0x4F, 0x6E, 0x9B, 0x0C, 0x7E, 0x31, 0xA5, 0x00, 0xC0, 0xDE];
+const UUID: &str = "d38a5c11-4210-4f6e-9b0c-7e31a500c0de";
+
+/// A file system in a file.
+struct Sample {
+    _directory: TempDir,
+    image: PathBuf,
+    files: Files,
+}
+
+/// How its files are read and written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Files {
+    Kernel,
+    Ntfs,
+    Mtools,
+    None,
+}
+
+impl Sample {
+    fn new(mebibytes: u64, files: Files, make: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let image = directory.path().join("image");
+        File::create(&image).unwrap().set_len(mebibytes * MIB).unwrap();
+        let sample = Self { _directory: directory, image, files };
+        let mut words = make.split_whitespace();
+        let program = words.next().unwrap();
+        run(program, words.chain([sample.text()]));
+        sample
+    }
+
+    fn text(&self) -> &str {
+        self.image.to_str().unwrap()
+    }
+
+    /// Puts some files into it.
+    fn filled(self) -> Self {
+        self.change(|root| {
+            fs::create_dir_all(root.join("etc/deep/er")).unwrap();
+            for number in 0..40_u64 {
+                fs::write(root.join(format!("etc/deep/file {number:02}")), content(number, 3000)).unwrap();
+            }
+            fs::write(root.join("large"), content(99, 900_000)).unwrap();
+        });
+        self
+    }
+
+    fn change(&self, change: impl FnOnce(&Path)) {
+        match self.files {
+            Files::Kernel => change(Mounted::new(&self.image, "loop").path()),
+            Files::Ntfs => change(NtfsMounted::new(&self.image, "rw").path()),
+            Files::Mtools => {
+                let directory = tempfile::tempdir().unwrap();
+                change(directory.path());
+                for entry in fs::read_dir(directory.path()).unwrap() {
+                    let path = entry.unwrap().path();
+                    let arguments = ["MTOOLS_SKIP_CHECK=1", "mcopy", "-s", "-i", self.text(), path.to_str().unwrap()];
+                    run("env", arguments.into_iter().chain(["::"]));
+                }
+            }
+            Files::None => {}
+        }
+    }
+
+    fn tree(&self) -> BTreeMap<PathBuf, String> {
+        match self.files {
+            Files::Kernel => tree(Mounted::new(&self.image, "loop,ro").path()),
+            Files::Ntfs => tree(NtfsMounted::new(&self.image, "ro").path()),
+            Files::Mtools => tests::sample::files(&self.image, tests::sample::Content::Fat),
+            Files::None => BTreeMap::new(),
+        }
+    }
+
+    fn new_identity(&self) -> Result<NewIdentity, Reason> {
+        new_identity(&FileDisk::open(&self.image), ID).unwrap()
+    }
+
+    /// Writes what changes.
+    fn rename(&self) -> NewIdentity {
+        let new = self.new_identity().unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(&self.image).unwrap();
+        for patch in &new.patches {
+            let mut there = vec![0; patch.from.len()];
+            file.read_exact_at(&mut there, patch.start).unwrap();
+            assert!(there == patch.from);
+            file.write_all_at(&patch.to, patch.start).unwrap();
+        }
+        new
+    }
+
+    /// Renames it and lets blkid, a checker and every file tell that nothing else changed.
+    #[track_caller]
+    fn check(&self, uuid: &str, checker: &str) {
+        let before = self.tree();
+        assert!(self.files == Files::None || before.len() > 40);
+        let old = blkid::value(&self.image, "UUID").unwrap();
+        let new = self.rename();
+        assert_eq!(new.uuid, uuid);
+        assert_ne!(old, uuid);
+        assert_eq!(blkid::value(&self.image, "UUID").as_deref(), Some(uuid));
+        let run_checker = || {
+            let mut words = checker.split_whitespace();
+            let program = words.next().unwrap();
+            run(program, words.chain([self.text()]));
+        };
+        run_checker();
+        assert!(self.tree() == before);
+        // It goes on working: written to by the kernel, it is still whole.
+        if self.files == Files::Kernel {
+            self.change(|root| fs::write(root.join("new"), content(7, 100_000)).unwrap());
+            assert_eq!(blkid::value(&self.image, "UUID").as_deref(), Some(uuid));
+            run_checker();
+            assert_eq!(self.tree().len(), before.len() + 1);
+        }
+    }
+
+    #[track_caller]
+    fn check_kept(&self, code: ReasonCode, words: &str) {
+        let reason = self.new_identity().unwrap_err();
+        assert_eq!(reason.code, code, "{reason:?}");
+        assert!(reason.detail.contains(words), "{reason:?}");
+    }
+}
+
+fn ext(options: &str) -> Sample {
+    Sample::new(48, Files::Kernel, &format!("mke2fs -q -F {options}"))
+}
+
+#[test]
+fn ext2_ext3_and_ext4() {
+    for options in [
+        "-t ext2",
+        "-t ext3",
+        // Checksums of descriptors alone, many groups; with meta groups.
+        "-t ext4 -O ^metadata_csum,uninit_bg -g 2048",
+        "-t ext4 -O ^metadata_csum,uninit_bg,meta_bg,^resize_inode -b 1024 -g 1024",
+        "-t ext4 -O metadata_csum,64bit",
+        "-t ext4 -O metadata_csum,metadata_csum_seed,sparse_super2 -b 1024",
+    ] {
+        ext(options).filled().check(UUID, "e2fsck -f -n");
+    }
+}
+
+#[test]
+fn copies_of_the_superblock_of_ext4_have_the_new_uuid_too() {
+    for (options, has_seed) in [("-O ^metadata_csum,uninit_bg", false), ("-O metadata_csum", true)] {
+        let sample = ext(&format!("-t ext4 -b 1024 {options}"));
+        sample.rename();
+        // Checked as if the first one were lost.
+        let copy = run("dumpe2fs", ["-h", "-o", "superblock=8193", "-o", "blocksize=1024", sample.text()]);
+        assert!(copy.contains(UUID) && !copy.contains("INVALID"), "{copy}");
+        assert_eq!(copy.contains("metadata_csum_seed"), has_seed, "{copy}");
+    }
+}
+
+#[test]
+fn ext4_that_must_keep_its_uuid() {
+    let booting = ext("-t ext4 -O metadata_csum");
+    booting.change(|root| fs::create_dir_all(root.join("boot/grub")).unwrap());
+    booting.check_kept(ReasonCode::Unsupported, "a boot loader reads it (/boot/grub)");
+    // Without the checksums no feature is needed.
+    let booting = ext("-t ext4 -O ^metadata_csum").filled();
+    booting.change(|root| fs::create_dir_all(root.join("boot/grub")).unwrap());
+    booting.check(UUID, "e2fsck -f -n");
+    ext("-t ext4 -O stable_inodes,encrypt").check_kept(ReasonCode::Unsupported, "keys of encrypted files");
+
+    // A journal that waits to be replayed holds superblocks with the old UUID.
+    let pending = ext("-t ext4");
+    let mounted = Mounted::new(&pending.image, "loop");
+    fs::write(mounted.path().join("file"), content(1, 100_000)).unwrap();
+    run("sync", ["-f", mounted.path().to_str().unwrap()]);
+    pending.check_kept(ReasonCode::NotClean, "journal");
+    drop(mounted);
+    pending.new_identity().unwrap();
+}
+
+#[test]
+fn xfs_of_both_versions() {
+    let xfs = |files, options: &str| {
+        let make = format!("env TEST_DIR=/ TEST_DEV=/ QA_CHECK_FS=1 mkfs.xfs -q -f {options}");
+        Sample::new(48, files, &make)
+    };
+    xfs(Files::Kernel, "-m crc=1").filled().check(UUID, "xfs_repair -n");
+    xfs(Files::None, "-m crc=0").check(UUID, "xfs_repair -n");
+    // With a log that has been around several times, in sectors of 4096 bytes and stripes.
+    let busy = xfs(Files::Kernel, "-m crc=1 -s size=4096 -l size=8m,su=32k");
+    for turn in 0..6_u64 {
+        busy.change(|root| {
+            for number in 0..150_u64 {
+                fs::write(root.join(format!("{number}")), content(turn + number, 600)).unwrap();
+                if number % 50 == 0 {
+                    run("sync", ["-f", root.to_str().unwrap()]);
+                }
+            }
+        });
+    }
+    busy.check(UUID, "xfs_repair -n");
+    // Once more: the UUID of its blocks is still that of the day when it was made.
+    let again = busy.new_identity().unwrap();
+    assert!(again.patches.is_empty());
+
+    let mounted = Mounted::new(&busy.image, "loop");
+    fs::write(mounted.path().join("file"), content(1, 100_000)).unwrap();
+    run("sync", ["-f", mounted.path().to_str().unwrap()]);
+    busy.check_kept(ReasonCode::NotClean, "log");
+    drop(mounted);
+}
+
+#[test]
+fn btrfs_where_its_kernel_knows_how() {
+    let btrfs = |options: &str| Sample::new(128, Files::Kernel, &format!("mkfs.btrfs -q -f {options}"));
+    for options in ["--csum crc32c", "--csum sha256"] {
+        btrfs(options).filled().check(UUID, "btrfs check --readonly");
+    }
+    btrfs("-O ^no-holes").check_kept(ReasonCode::Unsupported, "a kernel before 5.0");
+    btrfs("-R ^free-space-tree").check_kept(ReasonCode::Unsupported, "a kernel before 5.0");
+}
+
+#[test]
+fn serial_numbers_of_fat_exfat_and_ntfs_and_the_uuid_of_swap() {
+    for options in ["-F 12 -s 64", "-F 16 -s 4", "-F 32 -s 1"] {
+        let sample = Sample::new(48, Files::Mtools, &format!("mkfs.fat {options}"));
+        sample.filled().check("A500-C0DE", "fsck.fat -n");
+    }
+    let exfat = Sample::new(48, Files::None, "mkfs.exfat");
+    exfat.check("A500-C0DE", "fsck.exfat -n");
+    let ntfs = Sample::new(48, Files::Ntfs, "true");
+    make_ntfs(&ntfs.image, 48 * MIB, &[]);
+    let ntfs = ntfs.filled();
+    ntfs.check("9B0C7E31A500C0DE", "ntfsfix -n");
+    // The copy behind the volume.
+    let file = File::open(&ntfs.image).unwrap();
+    let mut sectors = [[0; 512]; 2];
+    file.read_exact_at(&mut sectors[0], 0).unwrap();
+    file.read_exact_at(&mut sectors[1], 48 * MIB - 512).unwrap();
+    assert_eq!(sectors[0], sectors[1]);
+    Sample::new(8, Files::None, "mkswap -q").check(UUID, "swaplabel");
+    assert!(new_identity(&FileDisk::open(Path::new("/dev/null")), ID).is_none());
+}
