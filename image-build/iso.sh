@@ -10,9 +10,7 @@ trap 'rm -rf "$tree"' EXIT
 mkdir -p "$tree"/{live,.disk,EFI/BOOT,boot/grub/i386-pc}
 ln "$out"/{vmlinuz,initrd.img,root.img,job.img} "$tree/live/"
 cp "$out/packages.tsv" "$tree/"
-cp "$here/grub.cfg" "$tree/boot/grub/grub.cfg"
-# Arguments for one machine can be written here later: a line of GRUB, then number signs up to the end.
-head -c 4096 /dev/zero | tr '\0' '#' > "$tree/boot/grub/job.cfg"
+"$here/menu.sh" "$out/font.hex" "$tree/boot/grub"
 # Debian's signed GRUB looks for its medium by this file.
 echo "Sosei" > "$tree/.disk/info"
 
@@ -21,7 +19,8 @@ echo 'search --no-floppy --file --set=root /live/vmlinuz
 set prefix=($root)/boot/grub' > "$out/early.cfg"
 grub-mkimage -d "$loaders/usr/lib/grub/i386-pc" -O i386-pc-eltorito -p /boot/grub -c "$out/early.cfg" \
   -o "$tree/boot/grub/i386-pc/eltorito.img" biosdisk iso9660 part_gpt part_msdos fat search search_fs_file normal \
-  configfile linux serial terminal echo test ls cat sleep minicmd gzio chain read reboot halt
+  configfile linux serial terminal echo test ls cat sleep minicmd gzio chain read reboot halt \
+  all_video gfxterm gfxmenu font
 rm "$out/early.cfg"
 
 # UEFI: shim, signed by Microsoft; GRUB and the key manager, signed by Debian. In the tree as well, for firmware that

@@ -285,7 +285,7 @@ impl Start {
                 command.args(["-append", "console=tty0 console=ttyS0,115200n8 quiet panic=5"]);
             }
             Self::Cd => {
-                command.args(["-drive", &drive, "-device", "ide-cd,drive=medium,bootindex=1"]);
+                command.args(["-drive", &drive, "-device", "ide-cd,id=cd,drive=medium,bootindex=1"]);
             }
             Self::Usb => {
                 command.args(["-drive", &drive, "-device", "qemu-xhci", "-device"]);

@@ -1,12 +1,14 @@
 //! The live medium boots in every way, touches no disk, and needs little memory.
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
+use serde_json::json;
 use tempfile::TempDir;
 use tests::medium::Medium;
 use tests::run;
-use tests::vm::operator::Words;
+use tests::vm::operator::{Operator, Words};
 use tests::vm::picture::Reader;
 use tests::vm::{Firmware, Machine, Setup, Start};
 
@@ -217,6 +219,18 @@ fn too_little_memory_is_told() {
     machine.wait_for("The medium was not read whole");
 }
 
+#[test]
+fn a_damaged_medium_is_told_before_anything_runs_from_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let initrd = directory.path().join("initrd");
+    let mut bytes = fs::read(Medium::get().initrd()).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    fs::write(&initrd, bytes).unwrap();
+    let mut machine = Setup::new(Start::Bare(initrd)).memory(512).run();
+    machine.wait_for("The medium is damaged");
+}
+
 /// Boots to the first console, and tells under which protection.
 fn check_boots(start: Start, firmware: Firmware) {
     let way = format!("{start:?}, {firmware:?}");
@@ -284,23 +298,153 @@ fn uefi_boots_it_as_a_usb_stick() {
 }
 
 /// The files come over the network, and nothing else does.
-fn check_boots_from_network(firmware: Firmware) {
-    let mut machine = Setup::new(Start::Network { by_http: false }).firmware(firmware).memory(1024).run();
+fn check_boots_from_network(firmware: Firmware, by_http: bool) {
+    let mut machine = Setup::new(Start::Network { by_http }).firmware(firmware).memory(1024).run();
     machine.wait_for("Sosei: reading the medium");
     machine.wait_for("console ttyS0 ready");
-    measured(&format!("network, {firmware:?}, PXE"), &machine);
-    let loader = if firmware == Firmware::Bios { "bios.0" } else { "shimx64.efi" };
+    measured(&format!("network, {firmware:?}, {}", if by_http { "HTTP" } else { "PXE" }), &machine);
+    let loader = match (by_http, firmware) {
+        (true, _) => "HTTPClient",
+        (false, Firmware::Bios) => "bios.0",
+        (false, _) => "shimx64.efi",
+    };
     assert!(machine.boot_log().contains(loader), "{}", machine.boot_log());
 }
 
 #[test]
 #[ignore = "one of the many ways of `make test-vm-all`"]
 fn a_bios_boots_it_from_the_network() {
-    check_boots_from_network(Firmware::Bios);
+    check_boots_from_network(Firmware::Bios, false);
 }
 
 #[test]
 #[ignore = "one of the many ways of `make test-vm-all`"]
 fn secure_boot_boots_it_from_the_network() {
-    check_boots_from_network(Firmware::SecureBoot);
+    check_boots_from_network(Firmware::SecureBoot, false);
+}
+
+#[test]
+#[ignore = "one of the many ways of `make test-vm-all`"]
+fn secure_boot_boots_it_by_http() {
+    check_boots_from_network(Firmware::SecureBoot, true);
+}
+
+/// The menu of the medium, and a key of it.
+fn choose(start: Start, key: &str, disk: Option<&Path>) -> Machine {
+    let mut setup = Setup::new(start).memory(768);
+    if let Some(disk) = disk {
+        setup = setup.disk(disk, "FIRST");
+    }
+    let mut machine = setup.run();
+    machine.wait_for("Turn off");
+    machine.send(key);
+    machine
+}
+
+/// Up to the first screen, on to the tasks, and into the shell; returns the kernel's command line.
+fn to_shell(machine: &mut Machine, key: &str) -> String {
+    machine.wait_for("console ttyS0 ready");
+    measured(&format!("CD, BIOS, key {key}"), machine);
+    Operator::new(machine, "en").pass();
+    machine.shell("cat /proc/cmdline")
+}
+
+#[test]
+#[ignore = "one of the many ways of `make test-vm-all`"]
+fn the_menu_starts_it_with_a_small_picture_or_none() {
+    let reader = Reader::new(&Medium::get().font());
+    let first = |text: &str| text.contains("言語 / Language");
+    let mut machine = choose(Start::Cd, "s", None);
+    let line = to_shell(&mut machine, "s");
+    assert!(line.contains("console=tty0 console=ttyS0") && !line.contains("sosei."), "{line}");
+    machine.wait_for_picture(&reader, "the first screen", first);
+    drop(machine);
+
+    let mut machine = choose(Start::Cd, "8", None);
+    assert!(to_shell(&mut machine, "8").contains("video=800x600"));
+    let shown = machine.wait_for_picture(&reader, "the first screen", first);
+    assert_eq!(shown.lines().count(), 600 / 16, "{shown}");
+    drop(machine);
+
+    let mut machine = choose(Start::Cd, "t", None);
+    assert!(to_shell(&mut machine, "t").contains("nomodeset"));
+    // The kernel's own console, in English.
+    machine.shell("[ ! -e /dev/fb0 ]");
+    machine.shell(
+        "for i in $(seq 300); do grep -q 'Choose the language' /dev/vcs1 && break; sleep 0.1; done; [ $i != 300 ]",
+    );
+}
+
+#[test]
+#[ignore = "one of the many ways of `make test-vm-all`"]
+fn the_menu_starts_it_on_a_serial_line_alone_or_with_all_messages() {
+    let mut machine = choose(Start::Cd, "l", None);
+    assert!(!to_shell(&mut machine, "l").contains("tty0"));
+    assert_eq!(machine.shell("cat /sys/class/tty/console/active").trim(), "ttyS0");
+    drop(machine);
+
+    let mut machine = choose(Start::Cd, "m", None);
+    let told = machine.wait_for("console ttyS0 ready");
+    for message in ["Linux version", "looking for devices", "scsi host0: ata_piix"] {
+        assert!(told.contains(message), "{message}: {told}");
+    }
+    Operator::new(&mut machine, "en").pass();
+}
+
+/// The driver disk takes the medium's place in the drive, which the machine does not need any more.
+#[test]
+#[ignore = "one of the many ways of `make test-vm-all`"]
+fn the_menu_starts_it_with_a_driver_disk_that_comes_later() {
+    let directory = driver_disk();
+    let mut machine = choose(Start::Cd, "r", None);
+    machine.wait_for("put the driver disk in");
+    let disk = directory.path().join("disk");
+    machine.control("blockdev-change-medium", &json!({ "id": "cd", "filename": disk, "format": "raw", "force": true }));
+    machine.wait_for("dummy.ko loaded");
+    assert!(to_shell(&mut machine, "r").contains("sosei.drivers=wait"));
+    machine.shell("lsmod | grep -q ^dummy");
+    drop(machine);
+
+    let mut machine = choose(Start::Cd, "r", None);
+    machine.wait_for("put the driver disk in");
+    machine.send("\r");
+    to_shell(&mut machine, "r, Enter");
+}
+
+/// A disk whose boot sector writes a text to the serial line and stops.
+fn talking_disk(directory: &Path) -> PathBuf {
+    // cld; xor ax, ax; mov ds, ax; mov si, text; mov dx, 0x3f8; next: lodsb; test al, al; jz end; out dx, al; jmp next;
+    // end: hlt; jmp end; nop
+    let code = [
+        0xfc, 0x31, 0xc0, 0x8e, 0xd8, 0xbe, 0x17, 0x7c, 0xba, 0xf8, 0x03, 0xac, 0x84, 0xc0, 0x74, 0x03, 0xee, 0xeb,
+        0xf8, 0xf4, 0xeb, 0xfd, 0x90,
+    ];
+    let mut sector = [&code[..], b"boot sector of the disk\0"].concat();
+    sector.resize(510, 0);
+    sector.extend([0x55, 0xaa]);
+    sector.resize(1 << 20, 0);
+    let path = directory.join("talking");
+    fs::write(&path, sector).unwrap();
+    path
+}
+
+#[test]
+#[ignore = "one of the many ways of `make test-vm-all`"]
+fn the_menu_shows_japanese_starts_the_disk_and_turns_the_machine_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = talking_disk(directory.path());
+    // A stick is the first disk of the BIOS itself.
+    for start in [Start::Cd, Start::Usb] {
+        choose(start, "d", Some(&disk)).wait_for("boot sector of the disk");
+    }
+    let reader = Reader::new(&Medium::get().font());
+    let mut machine = choose(Start::Cd, "n", None);
+    machine.wait_for_picture(&reader, "the menu in Japanese", |text| {
+        ["起動メニュー", "Sosei, serial line only", "標準", "ドライバーディスクを使う"]
+            .iter()
+            .all(|part| text.contains(part))
+    });
+    machine.keep_picture("menu");
+    machine.send("o");
+    machine.wait_for_end();
 }

@@ -95,17 +95,19 @@ fn what_is_interrupted_is_completed_when_it_is_run_again() {
     let scene = Scene::new();
     let target = scene.target();
     let save = format!("sosei save '{target}' node1 /dev/vda --progress none");
-    let restore = format!("sosei restore '{target}' node1 /dev/vdb --yes --confirm DESTINATION --progress none");
+    // The disk that was saved is there as well, with the signature that the other one gets.
+    let restore = format!("sosei restore '{target}' node1 /dev/vdb --yes --confirm SOURCE --progress none");
 
     let mut machine = appliance(shell().disk(&scene.source(), "SOURCE"));
     machine.send(&format!("{save}\r"));
     wait_until(&machine, "some bytes at the server", || scene.stored() > 8 * MIB);
-    // The server answers nobody for a while, and the save goes on afterwards.
+    // The server answers nobody until a minute later somebody is told, and the save goes on afterwards.
     scene.server.freeze(true);
     let before = scene.stored();
-    thread::sleep(Duration::from_secs(5));
+    machine.wait_for("does not answer");
     assert_eq!(scene.stored(), before);
     scene.server.freeze(false);
+    machine.wait_for("answers again");
     wait_until(&machine, "half of the disk at the server", || scene.stored() > SIZE / 2);
     // The power fails.
     drop(machine);
@@ -116,6 +118,7 @@ fn what_is_interrupted_is_completed_when_it_is_run_again() {
     let mut machine = appliance(setup.bad_sectors(&bad.map(|offset| offset / 512)));
     let (status, told) = machine.try_shell(&save);
     assert_eq!(status, 3, "some sectors were unreadable: {told}");
+    println!("{told}");
     // What had reached the server is not sent again.
     println!("{} bytes at the server", scene.stored());
     assert!(scene.stored() < SIZE * 3 / 2, "{}", scene.stored());
@@ -130,7 +133,9 @@ fn what_is_interrupted_is_completed_when_it_is_run_again() {
     machine
         .shell(&format!("{restore} > /dev/null 2>&1 & until [ $(blockdev --getro /dev/vdb) = 0 ]; do sleep 0.1; done"));
     machine.shell("kill -9 $! && wait $!; until [ $(blockdev --getro /dev/vdb) = 1 ]; do sleep 0.1; done");
-    machine.shell(&restore);
+    // Done, and it says again that two sectors are missing.
+    let (status, told) = machine.try_shell(&restore);
+    assert!(status == 3 && told.contains("1 KiB could not be read"), "{status}: {told}");
     assert_eq!(machine.shell("blockdev --getro /dev/vdb").trim(), "1");
     machine.shell(&format!("sosei compare '{target}' node1 /dev/vdb"));
     machine.turn_off();
@@ -156,7 +161,9 @@ fn a_disk_on_two_paths_is_one_disk_and_one_path_may_break() {
     assert!(path.starts_with("/dev/dm-") || path.starts_with("/dev/mapper/"), "{path}");
     assert_eq!(machine.shell(&format!("blockdev --getro {path}")).trim(), "1");
 
-    machine.send(&format!("sosei save '{target}' lun {path} --progress none --confirm LUN-17; echo sav''ed=$?\r"));
+    let id = disks[0]["sharing"]["ids"][0].as_str().unwrap().to_owned();
+
+    machine.send(&format!("sosei save '{target}' lun {path} --progress none; echo sav''ed=$?\r"));
     wait_until(&machine, "some bytes at the server", || scene.stored() > 8 * MIB);
     machine.control("device_del", &json!({ "id": "path0" }));
     machine.wait_for("saved=");
@@ -164,7 +171,7 @@ fn a_disk_on_two_paths_is_one_disk_and_one_path_may_break() {
     machine.wait_for("sosei# ");
 
     // The same disk is overwritten with what it holds, over the path that is left.
-    let line = format!("sosei restore '{target}' lun {path} --yes --confirm LUN-17 --progress none");
+    let line = format!("sosei restore '{target}' lun {path} --yes --confirm {id} --progress none");
     machine.shell(&line);
     assert_eq!(machine.shell(&format!("blockdev --getro {path}")).trim(), "1", "protected again");
     machine.shell(&format!("sosei compare '{target}' lun {path}"));

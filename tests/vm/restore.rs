@@ -185,6 +185,38 @@ fn a_server_with_secure_boot_comes_back_from_an_smb_share() {
     assert!(server.start(&replacement, NEW).contains("node1.example, 2 times"));
 }
 
+/// From the command line; the disk with the images is moved from one machine to the other.
+#[test]
+#[ignore = "one of the many ways of `make test-vm-all`"]
+fn a_server_comes_back_from_a_usb_disk() {
+    let server = Server::new(Firmware::Bios);
+    assert!(server.start(&server.disk(), OLD).contains("node1.example, 1 times"));
+    let (digest, known) = (run("sha256sum", [server.disk()]), identity(&server.disk()));
+    let images = server.directory.path().join("images");
+    File::create(&images).unwrap().set_len(600 * MIB as u64).unwrap();
+    run("sh", ["-ec", &format!("mkfs.vfat -F 32 -n IMAGES {} > /dev/null", images.display())]);
+    let machine = |disk: &Path, serial: &str| {
+        let setup = Setup::new(Start::Kernel("sosei.console=shell".into())).disk(disk, serial).disk(&images, "USB-1");
+        let mut machine = setup.run();
+        machine.wait_for_shell();
+        machine
+    };
+
+    let mut medium = machine(&server.disk(), OLD);
+    println!("{}", medium.shell("sosei save usb:IMAGES node1 /dev/vda --progress none"));
+    part(medium);
+    assert_eq!(run("sha256sum", [server.disk()]), digest, "the source was written to");
+
+    let replacement = server.replacement();
+    let mut medium = machine(&replacement, NEW);
+    println!("{}", medium.shell("sosei restore usb:IMAGES node1 /dev/vda --yes --progress none"));
+    assert_eq!(medium.shell("blockdev --getro /dev/vdb").trim(), "1", "so is the disk with the images");
+    part(medium);
+
+    assert_eq!(identity(&replacement), known);
+    assert!(server.start(&replacement, NEW).contains("node1.example, 2 times"));
+}
+
 /// The firmware runs only what is signed, and the kernel allows nothing that would get around it.
 fn check_secure_boot(medium: &mut Machine) {
     let variable = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";

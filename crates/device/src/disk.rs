@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use block::{BUFFER_ALIGNMENT, Disk, DiskExtent, Extents, InDisk, ReadAt, SectorSize, WriteAt};
+use block::{Disk, DiskExtent, Extents, InDisk, ReadAt, SectorSize, WriteAt};
 use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
 
 use crate::attached::is_write_protected;
@@ -173,11 +173,13 @@ impl OpenDisk {
 
     /// The descriptor for a piece of I/O.
     fn file_for(&self, offset: u64, memory: &[u8]) -> &File {
-        // The file system under a regular file may ask for its block size.
+        // The file system under a regular file may ask for its block size. A device asks for its sector size, also for
+        // the place in memory. Single sectors must not go through the page cache: it reads pages, and one bad sector
+        // takes its neighbours with it.
         let sector = self.sector_size.unwrap_or(SectorSize::B4096);
         let aligned = sector.is_aligned(offset)
             && u64::try_from(memory.len()).is_ok_and(|length| length > 0 && sector.is_aligned(length))
-            && memory.as_ptr().align_offset(BUFFER_ALIGNMENT) == 0;
+            && usize::try_from(sector.bytes()).is_ok_and(|bytes| memory.as_ptr().align_offset(bytes) == 0);
         match &self.direct {
             Some(direct) if aligned => direct,
             _ => &self.buffered,
@@ -322,6 +324,24 @@ mod tests {
         let all = DiskExtent::between(0, 1 << 20);
         assert_eq!(disk.data_extents(all).unwrap(), DiskExtent::between(0, 8192).into());
         assert!(disk.data_extents(DiskExtent::between(8192, 9000)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn single_sectors_of_a_device_do_not_go_through_the_page_cache() {
+        let file = file(&[7; 8192]);
+        let mut open = OpenDisk::open(file.path(), Access::Read).unwrap();
+        open.direct = Some(File::open(file.path()).unwrap());
+        open.sector_size = Some(SectorSize::B512);
+        let memory = block::AlignedBuffer::new(8192);
+        let is_direct = |open: &OpenDisk, offset: u64, memory: &[u8]| {
+            std::ptr::eq(open.file_for(offset, memory), open.direct.as_ref().unwrap())
+        };
+        assert!(is_direct(&open, 512, &memory[..512]) && is_direct(&open, 3584, &memory[512..1024]));
+        for (offset, start, end) in [(511, 0, 512), (512, 0, 511), (512, 0, 0), (512, 1, 513)] {
+            assert!(!is_direct(&open, offset, &memory[start..end]), "{offset}, {start} to {end}");
+        }
+        open.sector_size = Some(SectorSize::B4096);
+        assert!(is_direct(&open, 4096, &memory[4096..]) && !is_direct(&open, 4096, &memory[512..4608]));
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn settings(files: &Path, directory: &Path) -> String {
          dhcp-match=set:uefi,option:client-arch,7\ndhcp-match=set:uefi,option:client-arch,9\n\
          dhcp-match=set:http,option:client-arch,16\n\
          dhcp-boot=tag:!uefi,tag:!http,bios.0\ndhcp-boot=tag:uefi,shimx64.efi\n\
-         dhcp-option-force=tag:http,60,HTTPClient\ndhcp-boot=tag:http,http://{ADDRESS}/shimx64.efi\n",
+         dhcp-option-force=tag:http,60,HTTPClient\ndhcp-boot=tag:http,http://{ADDRESS}/sosei.iso\n",
         leases = directory.join("leases").display(),
         files = files.display(),
     )
