@@ -113,6 +113,10 @@ fn lock(path: &Path, file: &File, try_lock: fn(&File) -> std::result::Result<(),
     })
 }
 
+fn is_refused_as_direct(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidInput
+}
+
 impl OpenDisk {
     fn open(path: &Path, access: Access) -> Result<Self> {
         let mut options = OpenOptions::new();
@@ -187,7 +191,14 @@ impl OpenDisk {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.file_for(offset, buffer).read_exact_at(buffer, offset)
+        let file = self.file_for(offset, buffer);
+        match file.read_exact_at(buffer, offset) {
+            // A driver that asks for more of the place in memory than its sectors tell: that is no bad sector.
+            Err(error) if is_refused_as_direct(&error) && !std::ptr::eq(file, &self.buffered) => {
+                self.buffered.read_exact_at(buffer, offset)
+            }
+            other => other,
+        }
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
@@ -195,7 +206,13 @@ impl OpenDisk {
         if end > self.size {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.file_for(offset, data).write_all_at(data, offset)
+        let file = self.file_for(offset, data);
+        match file.write_all_at(data, offset) {
+            Err(error) if is_refused_as_direct(&error) && !std::ptr::eq(file, &self.buffered) => {
+                self.buffered.write_all_at(data, offset)
+            }
+            other => other,
+        }
     }
 
     fn write_zeros(&self, extent: DiskExtent) -> io::Result<()> {
