@@ -18,19 +18,22 @@ cd "$work"
 sosei=$programs/sosei
 say() { echo "bench: $*" >&2; }
 
-# Wall seconds and peak memory (KiB) of a shell command: into `time` and `peak`, and appended to a file.
+# Wall seconds, peak memory (KiB), processor seconds of the program and of the system for it: appended to a file.
 measure() {
   local name=$1
   shift
   # What the command before left in the page cache is not this one's work to write.
   sync
-  /usr/bin/time --format '%e %M' --output measured bash -o pipefail -c "$*" >/dev/null 2>log || { cat log >&2; exit 1; }
+  /usr/bin/time --format '%e %M %U %S' --output measured bash -o pipefail -c "$*" >/dev/null 2>log || { cat log >&2; exit 1; }
   tail -n 1 measured >>"$name.times"
 }
-median() { sort --numeric-sort "$1.times" | awk '{ t[NR] = $1 } END { printf "%.2f", t[int((NR + 1) / 2)] }'; }
+median() { # NAME [COLUMN]
+  awk -v c="${2:-1}" '{ print $c }' "$1.times" | sort --numeric-sort | awk '{ t[NR] = $1 } END { printf "%.2f", t[int((NR + 1) / 2)] }'
+}
+minus() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a - b }'; }
 spread() { sort --numeric-sort "$1.times" | awk '{ t[NR] = $1 } END { printf "%.2f to %.2f", t[1], t[NR] }'; }
 peak() { awk '$2 > m { m = $2 } END { printf "%d", m / 1024 }' "$1.times"; }
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / b }'; }
+ratio() { awk -v a="$1" -v b="$2" -v d="${3:-2}" 'BEGIN { printf "%.*f", d, a / b }'; }
 mib_of() { awk -v b="$1" 'BEGIN { printf "%.0f", b / 1048576 }'; }
 json() { "$sosei" --json "${@:2}" | jq --raw-output "$1"; }
 
@@ -61,8 +64,8 @@ for round in $(seq "$rounds"); do
   measure save3 "$sosei save repo3 one root.img --level 3"
   measure saveauto "$sosei save repoauto one root.img"
   "$programs/limit" root.img 3 >limit
-  awk '$1 == "compress" { print $2, 0 }' limit >>limit3.times
-  awk '$1 == "records" { print $2, 0 }' limit >>records3.times
+  awk '$1 == "compress" { print $2, 0, $5 }' limit >>limit3.times
+  awk '$1 == "records" { print $2, 0, $3 }' limit >>records3.times
   awk '$1 == "decompress" { print $2, 0 }' limit >>unlimit3.times
 done
 used=$(json '.manifest.totals.saved_bytes' show repo3 one)
@@ -131,6 +134,8 @@ done
 
 say "writing $out"
 row() { echo "| $1 | $2 | $3 | $4 |"; }
+available=$(awk -v s="$(median save3)" -v n="$(nproc)" 'BEGIN { printf "%.2f", s * n }')
+part() { echo "| $1 | $2 | $(ratio "$2" "$available") |"; }
 # The live medium is measured by live_medium.sh, into the same page.
 medium=$(sed -n '/^## Live medium/,$p' "$out")
 cat >"$out" <<PAGE
@@ -156,12 +161,22 @@ $(row 'sosei save, second time, '"$changed"' MiB changed' "$(median second)" "$(
 | ratio | measured | goal |
 |---|---|---|
 | level 3 against partclone and zstd | $(ratio "$(median partclone)" "$(median save3)") times as fast | 3 |
-| size at level 3 against partclone and zstd | $(ratio "$stored3" "$partclone_size") | at most 1.08 |
+| size at level 3 against partclone and zstd | $(ratio "$stored3" "$partclone_size" 3) | at most 1.08 |
 | level auto against partclone and zstd | $(ratio "$(median partclone)" "$(median saveauto)") times as fast | 4 |
 | level 3 against the limit of zstd | $(ratio "$(median limit3)" "$(median save3)") | 0.85 |
 | level 3 against zstd with names and checks | $(ratio "$(median records3)" "$(median save3)") | |
 | second save against partclone's full save | $(ratio "$(median partclone)" "$(median second)") times as fast | 10 |
 | stored by the second save against what changed | $(ratio "$first_second" "$((changed * 1048576))") | at most 1.5 |
+
+Where the processors' time of a save at level 3 goes, in seconds of one processor (medians):
+
+| | seconds | part |
+|---|---|---|
+$(part 'zstd, as in its limit' "$(median limit3 3)")
+$(part 'names and checks of the records, as in their limit' "$(minus "$(median records3 3)" "$(median limit3 3)")")
+$(part 'the system for it: copying from and to the page cache, waking threads' "$(median save3 4)")
+$(part 'everything else' "$(minus "$(median save3 3)" "$(median records3 3)")")
+$(part 'idle' "$(minus "$available" "$(minus "$(median save3 3)" "-$(median save3 4)")")")
 
 ## Restore
 

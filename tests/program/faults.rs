@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tests::program::{sosei, tampered};
+use tests::program::{sosei, sosei_with, tampered};
 use tests::restored::FILL;
 use tests::sample::{Content, MIB, SampleDisk, read};
 use tests::{LoopDevice, Mounted, run, run_status};
@@ -158,8 +158,11 @@ fn bad_sectors_are_listed_and_everything_else_comes_back() {
     let saved = sosei(["save", target, "node", path, "--json", "--progress", "json"]).expect(3);
     let unreadable = size - bad;
     assert_eq!(saved.json()["totals"]["unreadable_bytes"], unreadable);
-    assert!(saved.stderr.contains(r#""event":"unreadable""#), "{}", saved.stderr);
+    for event in ["retrying", "unreadable"] {
+        assert!(saved.stderr.contains(&format!(r#""event":"{event}""#)), "{}", saved.stderr);
+    }
     drop(device);
+    check_report_of_save(target, saved.json()["report"].as_str().unwrap(), unreadable);
 
     let (place, rest) = (bad - 17 * MIB, 25 * MIB - bad);
     let manifest = &sosei(["show", target, "node", "--json"]).expect(0).json()["manifest"];
@@ -172,6 +175,7 @@ fn bad_sectors_are_listed_and_everything_else_comes_back() {
     let destination = disk.destination("destination.img", size);
     let restored = sosei(["restore", target, "node", destination.to_str().unwrap(), "--yes"]).expect(3);
     assert!(restored.stdout.contains(":p2:"), "tells what is missing: {}", restored.stdout);
+    check_report_of_restore(target, &restored.stdout, destination.to_str().unwrap());
     sosei(["compare", target, "node", destination.to_str().unwrap()]).expect(0);
     for used in disk.part("p1").used.iter() {
         let (start, length) = (MIB + used.start(), used.length());
@@ -180,6 +184,64 @@ fn bad_sectors_are_listed_and_everything_else_comes_back() {
     assert!(read(&destination, 17 * MIB, place) == read(&original, 17 * MIB, place), "what could be read of p2");
     assert!(block::is_zero(&read(&destination, bad, rest)), "what could not is zero");
     sosei(["verify", target]).expect(0);
+}
+
+/// Reads the reports of a save in both languages.
+fn check_report_of_save(target: &str, path: &str, unreadable: u64) {
+    assert_eq!(path, "images/node/report.en.txt");
+    let english = fs::read_to_string(Path::new(target).join(path)).unwrap();
+    let japanese = fs::read_to_string(Path::new(target).join("images/node/report.ja.txt")).unwrap();
+    let size = "4 MiB";
+    assert!((4 * MIB - 60 * 1024..=4 * MIB).contains(&unreadable), "{unreadable}");
+    let version = env!("CARGO_PKG_VERSION");
+    for text in [&*format!("{size} could not be read"), "whole 8 MiB: its metadata can't be read", "Linux"] {
+        assert!(english.contains(text), "{text}: {english}");
+    }
+    for text in ["tried again", "can't be read", "images/node/checklist.en.txt", "MBR", &format!("sosei {version}")] {
+        assert!(english.contains(text), "{text}: {english}");
+    }
+    for text in ["読み取れなかった", "再試行", "images/node/checklist.ja.txt", "全領域", size] {
+        assert!(japanese.contains(text), "{text}: {japanese}");
+    }
+    let left = ["could not be read", "whole", "used"].into_iter().find(|text| japanese.contains(text));
+    assert_eq!(left, None, "it is all in one language: {japanese}");
+    let shown = sosei(["show", target, "node"]).expect(0).stdout;
+    assert!(shown.contains(path), "{shown}");
+}
+
+/// Reads the report that a restore has named, and restores once more from a target that nobody can write to.
+fn check_report_of_restore(target: &str, told: &str, destination: &str) {
+    let named = |told: &str, end: &str| {
+        let words = told.split_whitespace().find(|word| word.contains("restore-") && word.ends_with(end));
+        words.unwrap_or_else(|| panic!("names no report: {told}")).to_owned()
+    };
+    let path = named(told, ".en.txt");
+    let report = fs::read_to_string(Path::new(target).join(&path)).unwrap();
+    for text in [destination, "p2:", "read back", &format!("sosei {}", env!("CARGO_PKG_VERSION"))] {
+        assert!(report.contains(text), "{text}: {report}");
+    }
+    let names = || fs::read_dir(Path::new(target).join("images/node")).unwrap().count();
+    let (count, elsewhere) = (names(), tempfile::tempdir().unwrap());
+    let protected = Mounted::new(Path::new(target), "bind,ro");
+    let arguments = ["restore", protected.path().to_str().unwrap(), "node", destination, "--yes", "--lang", "ja"];
+    let restored = sosei_with(&[("TMPDIR", elsewhere.path().to_str().unwrap())], arguments).expect(3);
+    assert_eq!(names(), count);
+    let (start, end) = (restored.stdout.find(elsewhere.path().to_str().unwrap()), restored.stdout.find(".ja.txt"));
+    let kept = &restored.stdout[start.unwrap()..end.unwrap() + ".ja.txt".len()];
+    assert!(fs::read_to_string(kept).unwrap().contains(destination), "{}", restored.stdout);
+}
+
+#[test]
+fn a_report_tells_what_was_left_out() {
+    let disk = disk(8);
+    let repository = tempfile::tempdir().unwrap();
+    let target = repository.path().to_str().unwrap();
+    sosei(["save", target, "node", disk.text(), "--region", "p2"]).expect(0);
+    let report = fs::read_to_string(repository.path().join("images/node/report.en.txt")).unwrap();
+    let lines: Vec<&str> = report.lines().filter(|line| line.contains("left out: not chosen")).collect();
+    assert!(lines.iter().any(|line| line.trim_start().starts_with("p1")), "{report}");
+    assert!(!lines.iter().any(|line| line.trim_start().starts_with("p2")), "{report}");
+    assert!(report.contains("Everything that was to be saved could be read."), "{report}");
 }
 
 /// All files of a repository that hold something of an image.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tests::program::sosei;
 use tests::samba::{PASSWORD, USER};
-use tests::sample::{Content, MIB, SampleDisk};
+use tests::sample::{Content, MIB, SampleDisk, read};
 use tests::smb_scene::Scene;
 use tests::terminal::Terminal;
 use tests::terminal::key::{DOWN, END, ENTER, UP};
@@ -216,6 +216,131 @@ fn a_disk_is_saved_and_restored_in_english() {
 #[test]
 fn a_disk_is_saved_and_restored_in_japanese() {
     saves_and_restores(&JAPANESE);
+}
+
+/// From the plan of a restore to its end.
+fn overwrite(terminal: &Terminal, words: &Words, destination: &str) {
+    terminal.at(words.restore_plan, &[ENTER]);
+    terminal.at(words.restore_question, &[DOWN, ENTER]);
+    terminal.at(words.typed, &[destination, ENTER]);
+    terminal.wait_for(&[words.good]);
+}
+
+/// From the tasks to the form that says which disk goes where; the last but one of the attached takes the only one.
+fn assign(terminal: &Terminal, words: &Words, image: &str, keys: &[&str], destination: &str) {
+    terminal.at(words.task, keys);
+    terminal.at(words.kind_again, &[ENTER]);
+    terminal.at(image, &[ENTER]);
+    terminal.at(words.assign, &[ENTER]);
+    terminal.at(words.pick, &[END, UP, UP, ENTER]);
+    terminal.wait_for(&[words.assign, destination]);
+}
+
+/// What is used in the file system must be there again.
+fn check_p1(disk: &SampleDisk, restored: &Path) {
+    for used in disk.part("p1").used.iter() {
+        let (start, length) = (MIB + used.start(), used.length());
+        assert!(read(restored, start, length) == read(&disk.path, start, length), "p1 from {start}");
+    }
+}
+
+/// The lines of a partition table.
+fn table(disk: &str) -> String {
+    tests::run("sfdisk", ["--dump", disk])
+}
+
+#[test]
+fn partitions_are_saved_and_restored_also_into_others() {
+    let words = &ENGLISH;
+    let disk = disk();
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().to_str().unwrap();
+    let mut destination = SampleDisk::new("new.img", 32 * MIB);
+    destination.divide(512, "label: dos\nstart=1MiB, size=16MiB, type=83\nstart=17MiB, size=6MiB, type=da\nstart=24MiB, size=7MiB, type=da\n");
+    destination.add("p2", 17 * MIB, 6 * MIB, Content::Raw, 512);
+    let (table_before, p2_before) = (table(destination.text()), read(&destination.path, 17 * MIB, 6 * MIB));
+    let terminal = open(&[destination.text(), disk.text()], &[]);
+    terminal.at(words.language, &[ENTER]);
+    terminal.at(words.task, &[DOWN, ENTER]);
+    terminal.at(words.kind, &[DOWN, DOWN, DOWN, ENTER]);
+    terminal.at(words.path, &[target, ENTER, ENTER]);
+    to_disks_from_name(&terminal, words);
+    terminal.at(words.disks, &[END, " ", ENTER]);
+    // Without a mark nothing follows.
+    terminal.at("Mark the partitions", &[ENTER, " ", DOWN, " ", ENTER]);
+    terminal.at(words.plan, &[ENTER]);
+    terminal.at(words.question, &[DOWN, ENTER]);
+    terminal.at(words.good, &[ENTER]);
+    let image = only_image(target);
+    let shown = sosei(["show", target, &image]).expect(0).stdout;
+    assert_eq!(shown.matches("left out: not chosen").count(), 2, "both gaps: {shown}");
+
+    // p2 goes to p3, then p1 into its own place.
+    assign(&terminal, words, &image, &[DOWN, DOWN, ENTER], "new.img");
+    terminal.press(END);
+    terminal.press(ENTER);
+    terminal.at("Mark the partitions", &[DOWN, " ", "m"]);
+    terminal.wait_for(&["[x] node:p2", "-> node:p3"]);
+    terminal.press(ENTER);
+    overwrite(&terminal, words, destination.text());
+    terminal.press(ENTER);
+    assert!(read(&destination.path, 24 * MIB, 6 * MIB) == read(&disk.path, 17 * MIB, 6 * MIB), "p2 is in p3");
+    assign(&terminal, words, &image, &[ENTER], "new.img");
+    terminal.press(END);
+    terminal.press(ENTER);
+    terminal.at("Mark the partitions", &[" ", ENTER]);
+    overwrite(&terminal, words, destination.text());
+    terminal.press(END);
+    terminal.press(ENTER);
+    assert_eq!(terminal.finish(), 0);
+    check_p1(&disk, &destination.path);
+    assert!(read(&destination.path, 17 * MIB, 6 * MIB) == p2_before, "p2 was not chosen");
+    assert_eq!(table(destination.text()), table_before);
+}
+
+#[test]
+fn a_larger_disk_is_filled_and_a_copy_gets_names_of_its_own() {
+    let words = &ENGLISH;
+    let disk = disk();
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().to_str().unwrap();
+    sosei(["save", target, "node", disk.text()]).expect(0);
+    let larger = disk.destination("larger.img", 40 * MIB);
+    let larger = larger.to_str().unwrap();
+    let terminal = open(&[larger, disk.text()], &[]);
+    terminal.at(words.language, &[ENTER]);
+    terminal.at(words.task, &[DOWN, DOWN, ENTER]);
+    terminal.at("Where is the image?", &[DOWN, DOWN, DOWN, ENTER]);
+    terminal.at(words.path, &[target, ENTER, ENTER]);
+    terminal.at("node  ", &[ENTER]);
+    terminal.at(words.assign, &[ENTER]);
+    terminal.at(words.pick, &[END, UP, UP, ENTER]);
+    terminal.wait_for(&[words.assign, "larger.img"]);
+    [DOWN, DOWN, ENTER].iter().for_each(|key| terminal.press(key));
+    terminal.at("[x] the last partition takes the rest", &[END, ENTER]);
+    overwrite(&terminal, words, larger);
+    terminal.press(ENTER);
+    let grown = table(larger);
+    assert!(grown.contains("label-id: 0x1b2c3d4e"), "{grown}");
+    // 40 MiB less the first 17.
+    assert!(grown.contains("start=       34816, size=       47104, type=da"), "{grown}");
+    let check_data = || {
+        check_p1(&disk, Path::new(larger));
+        assert!(read(Path::new(larger), 17 * MIB, 6 * MIB) == read(&disk.path, 17 * MIB, 6 * MIB), "p2");
+    };
+    check_data();
+
+    assign(&terminal, words, "node  ", &[ENTER], "larger.img");
+    [DOWN, DOWN, DOWN, ENTER].iter().for_each(|key| terminal.press(key));
+    terminal.at("[x] a copy beside its original", &[END, ENTER]);
+    overwrite(&terminal, words, larger);
+    terminal.wait_for(&["The disk has new signatures"]);
+    terminal.press(END);
+    terminal.press(ENTER);
+    assert_eq!(terminal.finish(), 0);
+    let copy = table(larger);
+    assert!(copy.contains("label-id: 0x") && !copy.contains("0x1b2c3d4e"), "{copy}");
+    check_data();
 }
 
 /// From the first screen to an open share.

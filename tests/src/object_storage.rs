@@ -3,6 +3,8 @@
 //! Of two that write on the condition that a name is free, this server would let both through when they come at the
 //! same instant; services promise that it does not happen. So such writes go one after the other here.
 
+mod memory;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -15,6 +17,7 @@ use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use s3s::S3;
 use s3s::auth::SimpleAuth;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -67,6 +70,15 @@ impl ObjectStorage {
         Self::with(directory, None, S3Config::default())
     }
 
+    /// A server that keeps its objects in memory.
+    ///
+    /// # Panics
+    /// As [`ObjectStorage::start`].
+    pub fn start_in_memory() -> Self {
+        let bucket = service_of(memory::Memory::default(), S3Config::default());
+        Self::serving(bucket, PathBuf::new(), None)
+    }
+
     /// The same over TLS, with the certificate and the key of these files.
     ///
     /// # Panics
@@ -92,16 +104,20 @@ impl ObjectStorage {
 
     fn with(directory: &Path, tls: Option<TlsAcceptor>, config: S3Config) -> Self {
         std::fs::create_dir_all(directory.join(BUCKET)).unwrap();
+        Self::serving(service_of(FileSystem::new(directory).unwrap(), config), directory.to_owned(), tls)
+    }
+
+    fn serving(service: S3Service, directory: PathBuf, tls: Option<TlsAcceptor>) -> Self {
         let (tell, told) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let manners = Arc::<Manners>::default();
-        let (directory, shown) = (directory.to_owned(), manners.clone());
+        let shown = manners.clone();
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
                 tell.send(listener.local_addr().unwrap()).unwrap();
-                tokio::spawn(serve(listener, directory, shown, tls, config));
+                tokio::spawn(serve(listener, service, directory, shown, tls));
                 let _ = stopped.await;
             });
         });
@@ -125,17 +141,20 @@ impl ObjectStorage {
     }
 }
 
+fn service_of(objects: impl S3, config: S3Config) -> S3Service {
+    let mut builder = S3ServiceBuilder::new(objects);
+    builder.set_auth(SimpleAuth::from_single(KEY, SECRET));
+    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+    builder.build()
+}
+
 async fn serve(
     listener: TcpListener,
+    service: S3Service,
     directory: PathBuf,
     manners: Arc<Manners>,
     tls: Option<TlsAcceptor>,
-    config: S3Config,
 ) {
-    let mut builder = S3ServiceBuilder::new(FileSystem::new(&directory).unwrap());
-    builder.set_auth(SimpleAuth::from_single(KEY, SECRET));
-    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    let service = builder.build();
     loop {
         let Ok((socket, _)) = listener.accept().await else { return };
         let (service, manners, directory, tls) = (service.clone(), manners.clone(), directory.clone(), tls.clone());

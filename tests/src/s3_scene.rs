@@ -39,6 +39,15 @@ impl Scene {
         Self { kept, disks: tempfile::tempdir().unwrap(), server }
     }
 
+    /// A server that keeps everything in memory.
+    ///
+    /// # Panics
+    /// As [`Scene::new`].
+    pub fn in_memory() -> Self {
+        let (kept, disks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        Self { kept, disks, server: ObjectStorage::start_in_memory() }
+    }
+
     /// Where the server keeps its buckets.
     pub fn directory(&self) -> &std::path::Path {
         self.kept.path()

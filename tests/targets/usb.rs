@@ -128,6 +128,7 @@ fn a_disk_that_others_may_use_is_never_mounted() {
 /// A journal that waits would be written back by a plain mount, even a read-only one.
 #[test]
 fn whoever_reads_images_changes_no_byte_of_the_disk() {
+    let elsewhere = tempfile::tempdir().unwrap();
     let label = label("RO");
     let disk = source();
     let target = format!("usb:{label}");
@@ -150,11 +151,12 @@ fn whoever_reads_images_changes_no_byte_of_the_disk() {
         &["compare", &target, "node", disk.text()],
         &["restore", &target, "node", source().text(), "--yes"],
     ] {
-        sosei(arguments).expect(0);
+        sosei_with(&[("TMPDIR", elsewhere.path().to_str().unwrap())], arguments).expect(0);
         assert!(!is_mounted(&device));
     }
     run("sync", [] as [&str; 0]);
     assert!(fs::read(&file.path).unwrap() == crashed, "not one byte was changed");
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 2, "the report of the restore, in both languages");
     // Who saves mounts it for writing, also where a reader that was killed has left it mounted.
     let left = std::path::PathBuf::from(format!("/run/sosei/left-{}", u32::MAX));
     fs::create_dir_all(&left).unwrap();

@@ -34,6 +34,8 @@ pub struct FaultyDisk<D> {
     fault: Option<Fault>,
     is_passing: bool,
     bad: Extents<crate::InDisk>,
+    /// How many more readings of bad extents fail.
+    failures_left: AtomicU64,
     reads: AtomicU64,
     writes: AtomicU64,
     syncs: AtomicU64,
@@ -42,7 +44,9 @@ pub struct FaultyDisk<D> {
 impl<D> FaultyDisk<D> {
     /// A disk that fails at `fault`, or never.
     pub fn new(disk: D, fault: Option<Fault>) -> Self {
-        Self { disk, fault, is_passing: false, bad: Extents::new(), reads: 0.into(), writes: 0.into(), syncs: 0.into() }
+        let (bad, failures_left) = (Extents::new(), u64::MAX.into());
+        let (reads, writes, syncs) = (0.into(), 0.into(), 0.into());
+        Self { disk, fault, is_passing: false, bad, failures_left, reads, writes, syncs }
     }
 
     /// The same disk, where only the one operation fails and those after it do not.
@@ -54,6 +58,12 @@ impl<D> FaultyDisk<D> {
     /// The same disk, with bytes that can't be read.
     pub fn with_bad_extents(mut self, bad: Extents<crate::InDisk>) -> Self {
         self.bad = bad;
+        self
+    }
+
+    /// The same disk, whose bad extents can be read after so many readings of them have failed.
+    pub fn healing_after(mut self, failures: u64) -> Self {
+        self.failures_left = failures.into();
         self
     }
 
@@ -99,7 +109,10 @@ impl<D: ReadAt> ReadAt for FaultyDisk<D> {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.pass(Operation::Read)?;
         let end = offset.saturating_add(u64::try_from(buffer.len()).unwrap_or(u64::MAX));
-        if self.bad.overlapping(DiskExtent::between(offset, end)).next().is_some() {
+        let take_one = |left: u64| left.checked_sub(1);
+        if self.bad.overlapping(DiskExtent::between(offset, end)).next().is_some()
+            && self.failures_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take_one).is_ok()
+        {
             return Err(input_output_error());
         }
         self.disk.read_at(offset, buffer)

@@ -44,6 +44,6 @@ pub use name::{ImageName, NameError};
 pub use pack::{Pack, PackAssembler, PackEntry, PackId, SalvagedPack, salvage_pack};
 pub use paths::{
     HEADER_PATH, IMAGES_DIRECTORY, PACKS_DIRECTORY, UNFINISHED_SUFFIX, checklist_path, image_directory, lock_name,
-    log_path, manifest_path, map_path, pack_path, unfinished_pack_path,
+    log_path, manifest_path, map_path, pack_path, report_path, restore_report_path, unfinished_pack_path,
 };
 pub use store::{Entry, Lock, NamelessFile, Store, StoreError, StoreErrorKind, StoreFile, StoreResult, read_all};

@@ -37,6 +37,16 @@ pub fn checklist_path(image: &ImageName, language: &str) -> String {
     format!("{IMAGES_DIRECTORY}/{image}/checklist.{language}.txt")
 }
 
+/// What a save did, as text in `language`.
+pub fn report_path(image: &ImageName, language: &str) -> String {
+    format!("{IMAGES_DIRECTORY}/{image}/report.{language}.txt")
+}
+
+/// What a restore of an image did, as text in `language`. `id` tells it from others: letters, digits and `-`.
+pub fn restore_report_path(image: &ImageName, id: &str, language: &str) -> String {
+    format!("{IMAGES_DIRECTORY}/{image}/restore-{id}.{language}.txt")
+}
+
 /// A pack while the session that saves `image` writes it. It lies with its image, so that the same
 /// save, started again, finds what it had stored.
 pub fn unfinished_pack_path(image: &ImageName, number: u64) -> String {

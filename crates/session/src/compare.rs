@@ -16,7 +16,7 @@ use crate::progress::{Cancel, Event, Observer, Phase};
 use crate::repository::open_repository;
 use crate::restore::plan::{disk_of, open_map};
 use crate::save::clear_unused;
-use crate::source::{Source, read_narrowing, slice_of};
+use crate::source::{Reader, Source, slice_of};
 use crate::stages::{Stage, Stages};
 
 /// More places than this are counted, not listed.
@@ -200,7 +200,9 @@ impl Work<'_> {
         let Some(memory) = buffer.get_mut(..whole_length) else { return Ok(()) };
         memory.get_mut(length..).unwrap_or_default().fill(0);
         let into = memory.get_mut(..length).unwrap_or_default();
-        let read = || read_narrowing(disk.disk, sector_size, extent, &wanted, into, self.cancel);
+        let (observer, cancel) = (self.observer, self.cancel);
+        let reader = Reader { disk: disk.disk, name: &disk.name, sector_size, observer, cancel };
+        let read = || reader.read(extent, &wanted, into);
         let unreadable = self.stages.time(Stage::Disk, read).map_err(|source| match self.cancel.is_cancelled() {
             true => Error::Cancelled,
             false => Error::Source { disk: disk.name.clone(), offset: extent.start(), source },

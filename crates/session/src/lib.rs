@@ -16,6 +16,7 @@ mod load;
 mod log;
 mod pieces;
 mod progress;
+mod report;
 mod repository;
 mod restore;
 mod save;
@@ -36,6 +37,7 @@ pub use guard::{ClosedGate, Guard, Surroundings, Watched};
 pub use identity::{IdentityPlan, apply_identity, plan_identity, plan_identity_guarded};
 pub use inventory::{HardwareDifference, hardware_differences};
 pub use progress::{Cancel, Event, Observer, Phase};
+pub use report::{Report, write_restore_reports};
 pub use repository::{Listed, list_images, open_repository, read_manifest};
 pub use restore::{
     Assignment, Destination, FixedReference, Interrupted, KeptName, MirrorHalf, NewNames, PlannedDestination,
@@ -44,7 +46,7 @@ pub use restore::{
 };
 pub use save::{
     Level, PlannedDisk, PlannedRegion, SavePlan, SaveRequest, SaveSettings, Surveying, layer_records, plan_save,
-    plan_save_guarded, read_layout, save, survey_disks,
+    plan_save_guarded, read_layout, save, save_with_reports, survey_disks,
 };
 pub use set::{Pair, PairHalf, SetImage, SetProblem, SetReport, pairs_of, read_set};
 pub use source::Source;

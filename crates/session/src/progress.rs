@@ -53,6 +53,22 @@ pub enum Event {
         /// Bytes that the save stores at most; `null` where the target is nearly full already.
         most: Option<u64>,
     },
+    /// Reading a disk failed. What is needed of it is being read again in smaller parts, down to single sectors.
+    Retrying {
+        /// Disk, by its name in the image.
+        disk: String,
+        /// Which bytes of the disk.
+        extent: DiskExtent,
+    },
+    /// Bytes that could not be read at first could be read when they were tried again.
+    Recovered {
+        /// Disk, by its name in the image.
+        disk: String,
+        /// Which bytes of the disk.
+        extent: DiskExtent,
+        /// How many readings had failed before.
+        failures: u64,
+    },
     /// Sectors could not be read. They are kept as zeros and listed in the image.
     Unreadable {
         /// Disk, by its name in the image.

@@ -41,6 +41,7 @@ use crate::examine::{records_of, write_checklists};
 use crate::index::read_index;
 use crate::log::Log;
 use crate::progress::{Cancel, Event, Observer, Phase};
+use crate::report::{Report, write_reports};
 use crate::repository::{image_exists, open_or_make_repository};
 use crate::restore::plan::open_map;
 use crate::source::Source;
@@ -76,6 +77,22 @@ pub fn save(
     settings: &SaveSettings,
     observer: &dyn Observer,
     cancel: &Cancel,
+) -> Result<Manifest> {
+    save_with_reports(store, sources, plan, settings, observer, cancel, &|_| Vec::new())
+}
+
+/// The same, and keeps with the image what `reports` says of it. It is asked just before the image comes to exist.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_with_reports(
+    store: &dyn Store,
+    sources: &[Source<'_>],
+    plan: &SavePlan,
+    settings: &SaveSettings,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+    reports: &dyn Fn(&Manifest) -> Vec<Report>,
 ) -> Result<Manifest> {
     plan.check_sources(sources)?;
     plan.check_sharing(sources, observer, cancel)?;
@@ -131,6 +148,7 @@ pub fn save(
     log.end("saved")?;
     check_maps(store, &manifest)?;
     write_checklists(store, &manifest)?;
+    write_reports(store, image, &reports(&manifest))?;
     match lock.confirm() {
         // Somebody removed the lock, and another session may have written into this image meanwhile.
         Err(error) if error.kind == StoreErrorKind::Locked => {

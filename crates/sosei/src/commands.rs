@@ -12,7 +12,7 @@ mod new_names;
 pub mod restore;
 pub mod save;
 mod set;
-mod show;
+pub mod show;
 pub mod systems;
 pub mod verify;
 

@@ -3,7 +3,7 @@
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 
-use rust_i18n::t;
+use crate::language::t;
 
 use crate::failure::Failure;
 

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::language::t;
 use device::{Attached, DestinationDisk, SourceDisk};
 use image::{DiskIdentity, Manifest};
-use rust_i18n::t;
 
 use crate::failure::Failure;
 

@@ -1,6 +1,6 @@
 //! What went wrong, as an operator reads it: what happened, in what state things are, what to do next.
 
-use rust_i18n::t;
+use crate::language::t;
 use serde_json::json;
 use session::{Error, Interrupted, Refusal, RequestError};
 

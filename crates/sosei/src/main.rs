@@ -5,6 +5,7 @@
 //! what to do next.
 #![forbid(unsafe_code)]
 
+mod account;
 mod arguments;
 mod commands;
 mod confirm;
@@ -18,6 +19,7 @@ mod network;
 mod operator;
 mod output;
 mod progress;
+mod report;
 mod safety;
 mod screens;
 mod sharing;
@@ -55,7 +57,7 @@ fn main() -> ExitCode {
     let json = arguments.general.json;
     let done = match arguments.command {
         Some(command) if arguments.disks.is_empty() => commands::run(command, &arguments.general),
-        Some(_) => Err(failure::Failure::usage("usage", &rust_i18n::t!("failure.disk_option"))),
+        Some(_) => Err(failure::Failure::usage("usage", &language::t!("failure.disk_option"))),
         None if screens::can_open() && !json => screens::run(arguments.disks, arguments.general.credentials),
         None => {
             let help = arguments::Arguments::command().render_help();

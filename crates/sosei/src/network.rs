@@ -10,7 +10,7 @@ mod setup;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rust_i18n::t;
+use crate::language::t;
 use tui::{Network, Note, Setup, Weight};
 
 use self::setup::Step;

@@ -4,9 +4,9 @@ use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::language::t;
 use indicatif::{ProgressBar, ProgressStyle};
 use repository::Contact;
-use rust_i18n::t;
 use serde_json::{Value, json};
 use session::{Event, Observer, Phase};
 
@@ -86,18 +86,7 @@ impl Progress {
                 }
             }
             Event::Busy { .. } => {}
-            Event::Space { available, most: Some(most) } => {
-                state.print(&t!("progress.space", available = bytes(available), most = bytes(most)));
-            }
-            Event::Space { available, most: None } => {
-                state.print(&t!("progress.space_ends", available = bytes(available)));
-            }
-            Event::Resumed { stored } => state.print(&t!("progress.resumed", bytes = bytes(stored))),
-            Event::Unreadable { disk, extent } => {
-                let (length, offset) = (extent.length(), extent.start());
-                state.print(&t!("progress.unreadable", disk = disk, length = length, offset = offset));
-            }
-            Event::Warning { text } => state.print(&t!("progress.warning", text = text)),
+            told => text_of(&told).iter().for_each(|text| state.print(text)),
         }
     }
 }
@@ -147,16 +136,38 @@ impl Observer for Progress {
             ProgressKind::Bar => self.draw(event),
             // What was lost is told also where no progress is wanted: it is no progress.
             ProgressKind::None | ProgressKind::Auto => {
-                let is_told = matches!(
-                    event,
-                    Event::Resumed { .. } | Event::Space { .. } | Event::Unreadable { .. } | Event::Warning { .. }
-                );
-                if is_told {
-                    self.draw(event);
+                // That something is tried again is told when it is known what came of it.
+                if !matches!(event, Event::Retrying { .. }) {
+                    let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                    text_of(&event).iter().for_each(|text| state.print(text));
                 }
             }
         }
     }
+}
+
+/// What an operator is told of an event; nothing where it only says how far the work is.
+pub fn text_of(event: &Event) -> Option<String> {
+    let text = match event {
+        Event::Began { .. } | Event::Region { .. } | Event::Progress { .. } | Event::Busy { .. } => return None,
+        Event::Space { available, most: Some(most) } => {
+            t!("progress.space", available = bytes(*available), most = bytes(*most))
+        }
+        Event::Space { available, most: None } => t!("progress.space_ends", available = bytes(*available)),
+        Event::Resumed { stored } => t!("progress.resumed", bytes = bytes(*stored)),
+        Event::Retrying { disk, extent } => {
+            t!("progress.retrying", disk = disk, length = extent.length(), offset = extent.start())
+        }
+        Event::Recovered { disk, extent, failures } => {
+            let (length, offset) = (extent.length(), extent.start());
+            t!("progress.recovered", disk = disk, length = length, offset = offset, failures = failures)
+        }
+        Event::Unreadable { disk, extent } => {
+            t!("progress.unreadable", disk = disk, length = extent.length(), offset = extent.start())
+        }
+        Event::Warning { text } => t!("progress.warning", text = text),
+    };
+    Some(text.into_owned())
 }
 
 /// How the way to the target is, for programs. Times are whole seconds.

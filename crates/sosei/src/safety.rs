@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::language::t;
 use device::Attached;
 use image::Manifest;
-use rust_i18n::t;
 use session::{System, found_in, systems_on};
 
 use crate::failure::Failure;

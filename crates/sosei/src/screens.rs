@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use rust_i18n::t;
+use crate::language::t;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use session::Cancel;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
@@ -214,7 +214,10 @@ fn look() -> Look {
 }
 
 fn present_language() -> Language {
-    if *rust_i18n::locale() == *"ja" { Language::Japanese } else { Language::English }
+    match language::present() {
+        language::Language::Ja => Language::Japanese,
+        language::Language::En => Language::English,
+    }
 }
 
 fn settings() -> Settings {

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use crate::language::t;
 use block::Disk;
 use cluster::sharing::{Assessment, Class, Evidence, Finding, Holder, Lock, Purpose, ReservationKind, Witnesses};
 use device::{Attached, EFI_VARIABLES, EfiVariables, Registered, Reservations, SourceDisk};
 use layout::Layout;
-use rust_i18n::t;
 use serde_json::{Value, json};
 use session::{ClosedGate, Guard, Surroundings};
 

@@ -10,11 +10,11 @@ mod usb;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::language::t;
 use image::Store;
 use repository::{
     DirectoryStore, NfsAddress, NfsStore, Patience, S3Address, S3Store, SmbAddress, SmbStore, Watch, host_and_port,
 };
-use rust_i18n::t;
 use session::{Cancel, Event};
 
 use self::address::{Address, AddressError, Part};
@@ -35,7 +35,7 @@ pub struct Target {
 /// What a target is opened for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// To read images: nothing of it is changed.
+    /// To read images: nothing of it is changed, but a report added where that is possible.
     Reading,
     /// To keep a new image there.
     Writing,
@@ -65,7 +65,18 @@ impl Target {
 /// Opens a target for an operator who works with `disks`: none of them is touched for it. While a server does not
 /// answer, the operator is told, and can end the wait.
 pub fn open_for(operator: &dyn Operator, text: &str, disks: &[PathBuf], purpose: Use) -> Result<Target, Failure> {
-    open_with(text, disks, purpose, &operator.credentials(), operator.reporter(), operator.cancel())
+    open_telling(operator, operator.reporter(), text, disks, purpose)
+}
+
+/// The same, where somebody else than the operator is told how the target is, to pass it on.
+pub fn open_telling(
+    operator: &dyn Operator,
+    reporter: Arc<dyn Reporter>,
+    text: &str,
+    disks: &[PathBuf],
+    purpose: Use,
+) -> Result<Target, Failure> {
+    open_with(text, disks, purpose, &operator.credentials(), reporter, operator.cancel())
 }
 
 /// The same for a command that decides nothing, works with no disk and only reads: passwords come from where a command line finds

@@ -75,6 +75,11 @@ impl Field {
         true
     }
 
+    /// Whether a key leads away from a screen that has only this field: nothing is left to be deleted.
+    pub fn is_left_by(&self, key: Key) -> bool {
+        key == Key::Escape || (key == Key::Backspace && self.text.is_empty())
+    }
+
     /// Where the character before the cursor begins.
     fn before(&self) -> Option<usize> {
         self.text.get(..self.cursor)?.char_indices().next_back().map(|(position, _)| position)

@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 
-use crate::data::{Note, Weight};
+use crate::data::{Failure, Note, Weight};
 use crate::look::{Look, Tone};
 use crate::text::{cut, fit, width, wrap};
 
@@ -134,6 +134,14 @@ impl<'a> Page<'a> {
         let length = self.columns().saturating_sub(width(&heading)).saturating_sub(2);
         let rest: String = std::iter::repeat_n(rule, length).collect();
         self.row(&Row::new(Tone::Dim, start).and(Tone::Strong, heading).and(Tone::Dim, rest));
+    }
+
+    /// What keeps the operator from going on, below a rule with a heading.
+    pub fn problem(&mut self, heading: &str, failure: &Failure) {
+        self.rule(heading);
+        let note = Note { code: failure.code.clone(), text: failure.message.clone(), weight: Weight::Bad };
+        note_rows(&note, self.columns()).iter().for_each(|row| self.row(row));
+        self.text(Tone::Plain, &failure.next);
     }
 
     /// A line that can be chosen: the whole line is marked where it is.

@@ -33,6 +33,8 @@ pub struct Progress {
     pub rates: VecDeque<u64>,
     /// Sectors that could not be read, in bytes.
     pub unreadable: u64,
+    /// How often reading a disk failed and was tried again.
+    pub retries: u64,
     /// How often the target did not answer.
     pub losses: u64,
     /// Bytes of the present region; 0 where nobody knows.
@@ -100,6 +102,24 @@ impl Progress {
             Event::Progress { done } => self.done = self.done.max(*done),
             Event::Resumed { stored } => {
                 self.note(Weight::Good, say!(language, "progress.resumed", bytes = bytes(*stored)));
+            }
+            Event::Retrying { disk, extent } => {
+                self.retries = self.retries.saturating_add(1);
+                let (offset, length) = (extent.start(), extent.length());
+                let text = say!(language, "progress.retrying", disk = disk, offset = offset, length = length);
+                self.note(Weight::Warning, text);
+            }
+            Event::Recovered { disk, extent, failures } => {
+                let (offset, length) = (extent.start(), extent.length());
+                let text = say!(
+                    language,
+                    "progress.recovered",
+                    disk = disk,
+                    offset = offset,
+                    length = length,
+                    failures = failures
+                );
+                self.note(Weight::Warning, text);
             }
             Event::Unreadable { disk, extent } => {
                 self.unreadable = self.unreadable.saturating_add(extent.length());

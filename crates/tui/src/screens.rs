@@ -15,10 +15,12 @@ pub mod plan;
 pub mod regions;
 pub mod running;
 pub mod task;
+pub mod words;
 
 use crate::context::{Context, Task};
 use crate::event::{Action, Key};
 use crate::page::Page;
+use crate::text::say;
 
 /// What follows a key.
 pub enum Step {
@@ -97,18 +99,14 @@ pub enum Screen {
     Scope(confirm::ScopeQuestion),
     /// Whether it is to be done.
     Confirm(confirm::Confirm),
-    /// What must be typed where a disk may be somebody else's.
-    Gate(confirm::GateQuestion),
     /// What must be typed.
-    Typed(confirm::Typed),
+    Words(words::Words),
     /// How far it is.
     Running(running::Running),
     /// What was done.
     Outcome(outcome::Result),
     /// What was not done.
     Failure(outcome::Failed),
-    /// What must be typed to do it all the same.
-    Override(outcome::Override),
     /// Whether the program is to end.
     Quit(confirm::Quit),
 }
@@ -136,12 +134,10 @@ macro_rules! each {
             Screen::Plan($view) => $call,
             Screen::Scope($view) => $call,
             Screen::Confirm($view) => $call,
-            Screen::Gate($view) => $call,
-            Screen::Typed($view) => $call,
+            Screen::Words($view) => $call,
             Screen::Running($view) => $call,
             Screen::Outcome($view) => $call,
             Screen::Failure($view) => $call,
-            Screen::Override($view) => $call,
             Screen::Quit($view) => $call,
         }
     };
@@ -152,7 +148,9 @@ pub trait View {
     /// Its title.
     fn title(&self, context: &Context) -> String;
     /// The keys that it takes, for the line at the bottom.
-    fn help(&self, context: &Context) -> String;
+    fn help(&self, context: &Context) -> String {
+        say!(context.language, "help.menu")
+    }
     /// Takes a key.
     fn on_key(&mut self, key: Key, context: &mut Context) -> Step;
     /// Draws itself.
@@ -206,11 +204,9 @@ impl Screen {
                 | Self::Plan(_)
                 | Self::Scope(_)
                 | Self::Confirm(_)
-                | Self::Gate(_)
-                | Self::Typed(_)
+                | Self::Words(_)
                 | Self::Running(_)
                 | Self::Failure(_)
-                | Self::Override(_)
                 | Self::Quit(_)
         )
     }

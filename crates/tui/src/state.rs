@@ -110,8 +110,8 @@ impl State {
                 self.context.gate = Some(gate);
                 // A plan is read before anything is asked about it.
                 match self.way.last() {
-                    Some(Screen::Busy(_)) => self.way.push(screens::confirm::gate()),
-                    Some(Screen::Plan(plan)) if plan.is_agreed => self.way.push(screens::confirm::gate()),
+                    Some(Screen::Busy(_)) => self.way.push(screens::words::gate()),
+                    Some(Screen::Plan(plan)) if plan.is_agreed => self.way.push(screens::words::gate()),
                     _ => {}
                 }
             }

@@ -3,11 +3,16 @@
 //! The pictures in `tests/snapshots` are read as prose. `SOSEI_WRITE_SNAPSHOTS=1 cargo test -p tui` draws them anew.
 #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 
+#[path = "scenes/states.rs"]
+mod states;
+
 use std::fmt::Write;
 use std::path::Path;
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::style::Color;
 use session::Phase;
 use tui::{
     Action, Disk, Drawing, Event, Failure, Gate, Image, ImageState, Key, Language, Link, Look, Network, Note, Outcome,
@@ -303,11 +308,15 @@ fn scenes(language: Language, drawing: Drawing) -> Vec<Scene> {
         [
             "node-a-20261123 を保存しました: 62 GiB、9 min 12 s",
             "  新規 21 GiB (保存後 9.8 GiB)、保存済み 38 GiB、ゼロ 3 GiB",
+            "  レポート: images/node-a-20261123/report.ja.txt",
+            "  同じ場所にログ (images/node-a-20261123/log.jsonl) とチェックリスト (checklist.en.txt、checklist.ja.txt) があります",
         ]
     } else {
         [
             "Saved node-a-20261123: 62 GiB in 9 min 12 s",
             "  new 21 GiB (stored as 9.8 GiB), in the repository already 38 GiB, zeros 3 GiB",
+            "  report: images/node-a-20261123/report.en.txt",
+            "  beside it: the log (images/node-a-20261123/log.jsonl) and the checklists (checklist.en.txt, checklist.ja.txt)",
         ]
     };
     let notes = lines.into_iter().map(|line| Note::new(Weight::Plain, line)).collect();
@@ -486,11 +495,16 @@ fn opened_smb(mut state: State) -> State {
     state
 }
 
-/// What a terminal of this size shows.
-fn drawn(state: &State, columns: u16, lines: u16) -> String {
+/// The cells of a terminal of this size.
+fn cells(state: &State, columns: u16, lines: u16) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(columns, lines)).unwrap();
     terminal.draw(|frame| state.draw(frame)).unwrap();
-    let buffer = terminal.backend().buffer();
+    terminal.backend().buffer().clone()
+}
+
+/// What a terminal of this size shows.
+fn drawn(state: &State, columns: u16, lines: u16) -> String {
+    let buffer = cells(state, columns, lines);
     let mut text = String::new();
     for line in 0..lines {
         let mut column = 0;
@@ -517,9 +531,19 @@ fn every_screen_looks_as_it_was_reviewed() {
             let code = if language == Language::English { "en" } else { "ja" };
             let plain = if drawing == Drawing::Ascii { "-ascii" } else { "" };
             let directory = directory.join(format!("{code}-{columns}x{lines}{plain}"));
-            for scene in scenes(language, drawing) {
+            let scenes = scenes(language, drawing).into_iter();
+            let mut pictures: Vec<(String, String)> =
+                scenes.map(|scene| (scene.name.to_owned(), drawn(&scene.state, columns, lines))).collect();
+            let mut states = String::new();
+            for scene in states::states(language, drawing) {
+                // Empty lines are much of a large terminal.
                 let text = drawn(&scene.state, columns, lines);
-                let file = directory.join(format!("{}.txt", scene.name));
+                let rows: Vec<&str> = text.lines().filter(|row| !row.is_empty()).collect();
+                writeln!(states, "######## {}\n{}\n", scene.name, rows.join("\n")).unwrap();
+            }
+            pictures.push(("states".to_owned(), states));
+            for (name, text) in pictures {
+                let file = directory.join(format!("{name}.txt"));
                 if is_written {
                     std::fs::create_dir_all(&directory).unwrap();
                     std::fs::write(&file, &text).unwrap();
@@ -528,7 +552,7 @@ fn every_screen_looks_as_it_was_reviewed() {
                 }
                 if drawing == Drawing::Ascii && language == Language::English {
                     let odd: String = text.replace("共有", "").replace("日本語", "").replace("言語", "");
-                    assert!(odd.is_ascii(), "{}: {odd}", scene.name);
+                    assert!(odd.is_ascii(), "{name}: {odd}");
                 }
             }
         }
@@ -536,10 +560,54 @@ fn every_screen_looks_as_it_was_reviewed() {
     assert!(wrong.is_empty(), "SOSEI_WRITE_SNAPSHOTS=1 draws these anew:\n{}", wrong.join("\n"));
 }
 
+/// Every scene and state twice: without colours, and with them.
+fn in_both_looks(language: Language, drawing: Drawing) -> Vec<(Scene, State)> {
+    let all = || {
+        let all = scenes(language, drawing).into_iter().chain(states::states(language, drawing));
+        // Another terminal can show kanji.
+        all.filter(|scene| scene.name != "language without kanji")
+    };
+    let coloured = all().map(|mut scene| {
+        scene.state.use_terminal(Look { has_colours: true, drawing }, true);
+        scene.state
+    });
+    all().zip(coloured).collect()
+}
+
+#[test]
+fn without_colours_nothing_is_lost() {
+    for (scene, coloured) in in_both_looks(Language::Japanese, Drawing::Unicode) {
+        let (plain, coloured) = (cells(&scene.state, 80, 24), cells(&coloured, 80, 24));
+        let has_colour = |color: Color| color != Color::Reset;
+        let is_coloured =
+            |buffer: &Buffer| buffer.content.iter().any(|cell| has_colour(cell.fg) || has_colour(cell.bg));
+        assert!(!is_coloured(&plain), "{}: NO_COLOR", scene.name);
+        assert!(is_coloured(&coloured), "{}: the bars at least", scene.name);
+        let is_of_16 = |color: Color| !matches!(color, Color::Rgb(..) | Color::Indexed(_));
+        assert!(coloured.content.iter().all(|cell| is_of_16(cell.fg) && is_of_16(cell.bg)), "{}", scene.name);
+        for (position, (plain, coloured)) in plain.content.iter().zip(&coloured.content).enumerate() {
+            assert_eq!(plain.symbol(), coloured.symbol(), "{}: {position}", scene.name);
+        }
+    }
+}
+
+#[test]
+fn the_text_about_a_task_is_shown_whole() {
+    for language in [Language::English, Language::Japanese] {
+        for task in 0..14 {
+            let mut state = start_on_medium(language, Drawing::Ascii);
+            press(&mut state, &[Key::Enter, Key::Enter]);
+            press(&mut state, &vec![Key::Down; task]);
+            let shown = drawn(&state, 80, 24);
+            assert!(!shown.contains('~'), "{shown}");
+        }
+    }
+}
+
 #[test]
 fn no_size_of_a_terminal_and_no_key_makes_a_screen_fail() {
     let keys = [Key::Up, Key::Down, Key::Enter, Key::Character('x'), Key::Left, Key::PageDown, Key::Escape, Key::Tab];
-    for scene in scenes(Language::Japanese, Drawing::Unicode) {
+    for (scene, _) in in_both_looks(Language::Japanese, Drawing::Unicode) {
         let mut state = scene.state;
         for (number, key) in keys.iter().cycle().take(40).enumerate() {
             let number = u16::try_from(number).unwrap();

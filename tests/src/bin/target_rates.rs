@@ -35,7 +35,7 @@ fn main() {
             report(&scene, "smb2 alone", &plain, &bytes, rounds);
         }
         "s3" => {
-            let scene = s3_scene::Scene::new();
+            let scene = s3_scene::Scene::in_memory();
             let plain = |bytes: &[u8]| rates::s3::plain(&scene, bytes);
             report(&scene, "object_store alone", &plain, &bytes, rounds);
         }

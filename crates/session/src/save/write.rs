@@ -18,7 +18,7 @@ use super::space::SpaceWatch;
 use super::{SaveSettings, Unreadable};
 use crate::error::{Error, Result};
 use crate::progress::{Cancel, Event, Observer};
-use crate::source::{Source, read_narrowing};
+use crate::source::{Reader, Source};
 use crate::stages::{Stage, Stages};
 
 /// Slots for batches that go round. Each holds 1 MiB of the source, and up to as much in records.
@@ -204,7 +204,10 @@ fn read_batch(job: &Job<'_>, place: &Place<'_>, batch: Batch, buffer: &mut [u8])
     let wanted = place.planned.extents.overlapping(part).filter_map(|used| region.locate(&used)).collect();
     let length = usize::try_from(extent.length()).unwrap_or_default();
     let buffer = buffer.get_mut(..length).unwrap_or_default();
-    read_narrowing(place.source.disk, place.sector_size, extent, &wanted, buffer, job.cancel).map_err(source_error)
+    let Place { source, sector_size, .. } = *place;
+    let reader =
+        Reader { disk: source.disk, name: &source.name, sector_size, observer: job.observer, cancel: job.cancel };
+    reader.read(extent, &wanted, buffer).map_err(source_error)
 }
 
 fn note_unreadable(job: &Job<'_>, place: &Place<'_>, batch: Batch, lost: &Extents<InDisk>, unreadable: &Unreadable) {

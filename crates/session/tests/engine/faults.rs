@@ -282,6 +282,28 @@ fn a_read_that_fails_once_loses_nothing() {
 }
 
 #[test]
+fn a_sector_that_is_read_at_a_later_try_loses_nothing_and_is_in_the_log() {
+    let disk = bare();
+    let bad = DiskExtent::between(700_000, 700_001);
+    let plan = plan(&MemoryStore::new(), "one", &disk).unwrap();
+    for failures in [1, 5, 14] {
+        let store = MemoryStore::new();
+        let faulty = FaultyDisk::new(&disk, None).with_bad_extents(bad.into()).healing_after(failures);
+        let sources = [source("sda", &faulty)];
+        let manifest = session::save(&store, &sources, &plan, &settings(1, 1), &(), &Cancel::new()).unwrap();
+        assert_eq!(manifest.totals.unreadable_bytes, 0);
+        assert_whole(&store, "one", &disk);
+        let log = image::read_all(&store, "images/one/log.jsonl", MIB).unwrap();
+        let lines: Vec<serde_json::Value> =
+            log.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        let of = |event: &str| lines.iter().filter(|line| line["event"] == event).collect::<Vec<_>>();
+        assert_eq!((of("retrying").len(), of("recovered").len(), of("unreadable").len()), (1, 1, 0), "{lines:?}");
+        assert_eq!(of("recovered")[0]["failures"], failures);
+        assert_eq!(of("recovered")[0]["disk"], "sda");
+    }
+}
+
+#[test]
 fn a_source_that_goes_away_while_bad_sectors_are_narrowed_down_leaves_no_image() {
     within_minutes(|| {
         let disk = bare();

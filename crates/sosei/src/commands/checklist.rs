@@ -13,7 +13,7 @@ use crate::failure::{DONE, Failure};
 use crate::operator::{Operator, Reporter};
 use crate::output::{document, line};
 use crate::progress::Progress;
-use crate::target;
+use crate::{language, target};
 
 /// Prints the list for an image, with times for a link between the nodes that carries so many Mbit/s.
 pub fn run(
@@ -87,5 +87,8 @@ pub fn lines_after_restore(manifest: &Manifest, scope: Option<Scope>) -> Vec<Str
 
 /// The language of the operator.
 pub fn language() -> Language {
-    if &*rust_i18n::locale() == "ja" { Language::Ja } else { Language::En }
+    match language::present() {
+        language::Language::Ja => Language::Ja,
+        language::Language::En => Language::En,
+    }
 }

@@ -1,8 +1,8 @@
 //! `sosei compare`: an image against disks.
 
+use crate::language::t;
 use device::SourceDisk;
 use image::ImageName;
-use rust_i18n::t;
 use serde_json::json;
 use session::{Comparison, Source, compare, open_repository, read_manifest};
 

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::language::t;
 use cluster::sharing::Purpose;
-use rust_i18n::t;
 use session::{Cancel, ClosedGate, RestorePlan, SavePlan, Scope};
 
 use super::{restore, save};

@@ -1,9 +1,9 @@
 //! Words for disks, regions, reasons and findings that several commands print.
 
+use crate::language::t;
 use cluster::drbd::Version;
 use image::{CoverageMethod, DiskRecord, LayerRecord, RegionRecord, VolumeRecord};
 use layout::{Change, Layout, Region, RegionKind, TableKind};
-use rust_i18n::t;
 use serde_json::{Value, json};
 use session::MirrorHalf;
 
@@ -99,7 +99,8 @@ fn volume(volume: &VolumeRecord) -> String {
 /// How a region was saved and why: `used 1.5 GiB`, or `whole: not clean`.
 pub fn coverage(record: &RegionRecord) -> String {
     if record.map.is_none() {
-        return t!("coverage.left_out").into_owned();
+        let is_shared = record.notes.iter().any(|note| note.code == "shared-disk");
+        return if is_shared { t!("coverage.left_out_shared") } else { t!("coverage.left_out") }.into_owned();
     }
     let size = bytes(record.coverage.bytes);
     match (record.coverage.method, &record.coverage.reason) {
@@ -130,7 +131,8 @@ pub fn finding(code: &str) -> String {
 fn translated(group: &str, code: &str) -> String {
     let key = format!("{group}.{code}");
     let text = t!(&key);
-    if text == key { code.to_owned() } else { text.into_owned() }
+    // What has no text comes back as its key behind its language.
+    if text.ends_with(&key) { code.to_owned() } else { text.into_owned() }
 }
 
 /// What is known of the hardware of a disk of an image.

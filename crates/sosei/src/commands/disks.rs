@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::language::t;
 use cluster::sharing::Assessment;
 use device::{Attached, SourceDisk};
 use filesystem::{Coverage, Survey};
 use layout::Layout;
-use rust_i18n::t;
 use serde_json::{Value, json};
 use session::{Found, Source, examine_disks, layer_records, read_layout, survey_disks};
 

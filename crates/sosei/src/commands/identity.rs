@@ -3,12 +3,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::language::t;
 use cluster::sharing::Purpose;
 use device::SourceDisk;
 use filesystem::Survey;
 use image::{DiskIdentity, FileSystemRecord, IdentityFile, IdentityRecord};
 use layout::{Layout, Region, TableKind};
-use rust_i18n::t;
 use serde_json::json;
 use session::{
     Destination, Found, IdentityPlan, Source, apply_identity, examine_disks, plan_identity_guarded, read_layout,

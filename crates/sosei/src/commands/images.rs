@@ -1,6 +1,6 @@
 //! `sosei images`: what a repository holds.
 
-use rust_i18n::t;
+use crate::language::t;
 use serde_json::{Value, json};
 use session::{Cancel, Listed, list_images, open_repository};
 

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use crate::language::t;
 use device::EfiVariables;
 use image::{Machine, Manifest};
 use layout::{BootEntries, BootPlan};
-use rust_i18n::t;
 use session::{HardwareDifference, hardware_differences};
 
 use crate::machine;

@@ -1,6 +1,6 @@
 //! Words for the names of file systems on a copy beside its original: which are new, which stay and why, what names them.
 
-use rust_i18n::t;
+use crate::language::t;
 use serde_json::{Value, json};
 use session::NewNames;
 

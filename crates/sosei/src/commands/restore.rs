@@ -1,12 +1,14 @@
 //! `sosei restore`: disks are overwritten with an image, after the plan was shown and confirmed.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
+use crate::language::t;
 use cluster::sharing::{Lock, Purpose};
 use device::DestinationDisk;
+use image::Manifest;
 use layout::{Change, Grow, NewIds};
-use rust_i18n::t;
 use serde_json::json;
 use session::{
     Assignment, Destination, Event, RegionChoice, RestorePlan, RestoreReport, RestoreRequest, Scope, VerifyRequest,
@@ -16,13 +18,15 @@ use session::{
 use super::console::Console;
 use super::machine_at_hand::BootRestore;
 use super::{checklist, describe, machine_at_hand, new_names, systems};
+use crate::account::Account;
 use crate::arguments::{General, IdentityChoice, Restore};
 use crate::disks::{assign, disks_of, open_destination, paths_of};
 use crate::failure::{DONE, Failure, UNREADABLE, chain};
 use crate::operator::{Operator, Reporter};
 use crate::output::{bytes, document, error_line, line, table, timing};
+use crate::report::Kept;
 use crate::target::Target;
-use crate::{machine, safety, sharing, target};
+use crate::{machine, report, safety, sharing, target};
 
 /// Overwrites the disks that are named.
 pub fn run(arguments: &Restore, general: &General) -> Result<u8, Failure> {
@@ -42,12 +46,16 @@ pub struct Restored {
     report: RestoreReport,
     boot: Option<BootRestore>,
     milliseconds: u64,
+    counts: Vec<String>,
+    kept: Kept,
 }
 
 /// Overwrites disks for an operator.
 pub fn carry_out(arguments: &Restore, operator: &dyn Operator) -> Result<Restored, Failure> {
-    let (progress, cancel) = (operator.reporter(), operator.cancel());
-    let target = target::open_for(operator, &arguments.target, &paths_of(&arguments.disks), target::Use::Reading)?;
+    let (account, cancel) = (Account::of(operator), operator.cancel());
+    let progress: Arc<dyn Reporter> = account.clone();
+    let paths = paths_of(&arguments.disks);
+    let target = target::open_telling(operator, progress.clone(), &arguments.target, &paths, target::Use::Reading)?;
     open_repository(&*target.store)?;
     let manifest = read_manifest(&*target.store, &arguments.image)?;
     let assigned = assign(&disks_of(&manifest), &arguments.disks)?;
@@ -115,7 +123,19 @@ pub fn carry_out(arguments: &Restore, operator: &dyn Operator) -> Result<Restore
         let text = t!("boot.failed", details = chain(&error)).into_owned();
         progress.notify(Event::Warning { text });
     }
-    Ok(Restored { plan, report, boot, milliseconds })
+    let reports = report::of_restore(&plan.manifest, &here, &account, || {
+        let differences = machine_at_hand::differences(&plan.manifest.machine, &here).into_iter();
+        let Manifest { image, finished, .. } = &plan.manifest;
+        let mut lines = vec![t!("report.overwritten", image = image, time = finished).into_owned()];
+        lines.extend(plan_lines(&plan, &assigned));
+        lines.extend(differences.map(|text| format!("  ~ {text}")));
+        lines.extend(boot.iter().flat_map(BootRestore::lines).map(|text| format!("  + {text}")));
+        lines.push(String::new());
+        lines.extend(lines_of(&plan, &report, boot.as_ref(), milliseconds));
+        lines
+    });
+    let kept = report::keep(&target, &arguments.image, &reports);
+    Ok(Restored { counts: account.counts(), plan, report, boot, milliseconds, kept })
 }
 
 /// The boot entries that come back with whole disks that stay what they were. A copy that lives beside its original is
@@ -202,19 +222,22 @@ fn region_choice(text: &str, assigned: &[(String, PathBuf)]) -> Result<RegionCho
 /// Prints what will be overwritten.
 pub fn print_plan(plan: &RestorePlan, assigned: &[(String, PathBuf)]) {
     error_line(t!("restore.plan", image = plan.manifest.image, time = plan.manifest.finished));
+    plan_lines(plan, assigned).iter().for_each(error_line);
+}
+
+/// What is overwritten, and with what.
+fn plan_lines(plan: &RestorePlan, assigned: &[(String, PathBuf)]) -> Vec<String> {
+    let mut lines = Vec::new();
     for ((planned, (_, path)), watched) in plan.disks.iter().zip(assigned).zip(&plan.sharing) {
         let destination = device::identify(path);
         let known = [&destination.model, &destination.serial, &destination.wwn, &destination.transport];
         let known: Vec<_> = known.into_iter().flatten().map(String::as_str).collect();
         let size = bytes(destination.size);
-        error_line(t!(
-            "restore.disk",
-            disk = planned.disk,
-            destination = planned.destination,
-            size = size,
-            hardware = known.join(", ")
-        ));
-        sharing::lines(&watched.assessment).iter().for_each(|text| error_line(format!("  {text}")));
+        let hardware = known.join(", ");
+        let (disk, destination) = (&planned.disk, &planned.destination);
+        let text = t!("restore.disk", disk = disk, destination = destination, size = size, hardware = hardware);
+        lines.push(text.into_owned());
+        lines.extend(sharing::lines(&watched.assessment).iter().map(|text| format!("  {text}")));
         let record = plan.manifest.disk(&planned.disk);
         let rows: Vec<Vec<String>> = planned
             .regions
@@ -232,18 +255,19 @@ pub fn print_plan(plan: &RestorePlan, assigned: &[(String, PathBuf)]) {
                 Some(row)
             })
             .collect();
-        table(&rows).iter().for_each(|row| error_line(format!("  {row}")));
+        lines.extend(table(&rows).iter().map(|row| format!("  {row}")));
         if !planned.left.is_empty() {
-            error_line(format!("  {}", t!("restore.left", regions = planned.left.join(" "))));
+            lines.push(format!("  {}", t!("restore.left", regions = planned.left.join(" "))));
         }
         for half in plan.mirrors.iter().filter(|half| half.disk == planned.disk) {
-            error_line(format!("  * {}", describe::mirror(half)));
+            lines.push(format!("  * {}", describe::mirror(half)));
         }
         for change in planned.placement.iter().flat_map(|placement| &placement.changes) {
-            error_line(format!("  ~ {}", describe::change(change)));
+            lines.push(format!("  ~ {}", describe::change(change)));
         }
     }
-    new_names::lines(&plan.new_names).iter().for_each(error_line);
+    lines.extend(new_names::lines(&plan.new_names));
+    lines
 }
 
 impl Restored {
@@ -277,55 +301,68 @@ impl Restored {
             "read_back_bytes": restored.read_back_bytes, "unreadable": unreadable, "renamed": renamed,
             "file_systems": names.file_systems, "kept_uuids": names.kept, "fixed": names.fixed, "mirrors": mirrors, "scope": plan.request.scope, "milliseconds": milliseconds,
             "boot_entries": boot.map(BootRestore::lines).unwrap_or_default(), "referrers": referrers(plan),
-            "checklist": checklist::steps(&plan.manifest, plan.request.scope),
+            "checklist": checklist::steps(&plan.manifest, plan.request.scope), "report": self.kept.path(),
         })
     }
 
     /// What was done, for people.
     pub fn lines(&self) -> Vec<String> {
-        let (plan, restored, milliseconds) = (&self.plan, &self.report, self.milliseconds);
-        let mut lines = Vec::new();
-        let mut line = |text: std::borrow::Cow<'_, str>| lines.push(text.into_owned());
-        let size = bytes(restored.written_bytes);
-        let time = timing(restored.written_bytes, milliseconds);
-        line(t!("restore.done", image = plan.manifest.image, size = size, time = time));
-        if plan.request.read_back {
-            line(t!("restore.read_back", size = bytes(restored.read_back_bytes)));
-        } else {
-            line(t!("restore.not_read_back"));
-        }
-        for half in &plan.mirrors {
-            let marked = plan.request.scope == Some(Scope::OneNode);
-            let (region, size) = (half.place(), bytes(half.metadata.data_bytes));
-            line(if marked {
-                t!("mirror.marked", region = region, size = size)
-            } else {
-                t!("mirror.all_nodes", region = region)
-            });
-        }
-        if plan.mirrors.is_empty() && plan.request.scope == Some(Scope::OneNode) {
-            line(t!("restore.nothing_marked"));
-        }
-        if plan.request.new_ids.is_some() {
-            let none = renamed(plan).next().is_none();
-            line(if none { t!("restore.nothing_renamed") } else { t!("restore.renamed") });
-            renamed(plan).for_each(|change| line(format!("  ~ {}", describe::change(change)).into()));
-            new_names::lines(&plan.new_names).into_iter().for_each(|text| line(text.into()));
-        }
-        let referrers = referrers(plan);
-        if !referrers.is_empty() {
-            line(t!("restore.referrers"));
-            referrers.iter().for_each(|text| line(format!("  {text}").into()));
-        }
-        if self.boot.is_some() {
-            line(t!("boot.restored"));
-        }
-        for (region, lost) in unreadable_regions(plan) {
-            line(t!("restore.unreadable", region = region, size = bytes(lost)));
-        }
-        lines.extend(checklist::lines_after_restore(&plan.manifest, plan.request.scope));
+        let mut lines = lines_of(&self.plan, &self.report, self.boot.as_ref(), self.milliseconds);
+        // Before the checklist, which is long.
+        let end = lines.iter().position(String::is_empty).unwrap_or(lines.len());
+        lines.splice(end..end, self.counts.iter().cloned().chain([self.kept.line()]));
         lines
     }
+}
+
+/// What was done, and what is left to do.
+fn lines_of(
+    plan: &RestorePlan,
+    restored: &RestoreReport,
+    boot: Option<&BootRestore>,
+    milliseconds: u64,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = |text: std::borrow::Cow<'_, str>| lines.push(text.into_owned());
+    let size = bytes(restored.written_bytes);
+    let time = timing(restored.written_bytes, milliseconds);
+    line(t!("restore.done", image = plan.manifest.image, size = size, time = time));
+    if plan.request.read_back {
+        line(t!("restore.read_back", size = bytes(restored.read_back_bytes)));
+    } else {
+        line(t!("restore.not_read_back"));
+    }
+    for half in &plan.mirrors {
+        let marked = plan.request.scope == Some(Scope::OneNode);
+        let (region, size) = (half.place(), bytes(half.metadata.data_bytes));
+        line(if marked {
+            t!("mirror.marked", region = region, size = size)
+        } else {
+            t!("mirror.all_nodes", region = region)
+        });
+    }
+    if plan.mirrors.is_empty() && plan.request.scope == Some(Scope::OneNode) {
+        line(t!("restore.nothing_marked"));
+    }
+    if plan.request.new_ids.is_some() {
+        let none = renamed(plan).next().is_none();
+        line(if none { t!("restore.nothing_renamed") } else { t!("restore.renamed") });
+        renamed(plan).for_each(|change| line(format!("  ~ {}", describe::change(change)).into()));
+        new_names::lines(&plan.new_names).into_iter().for_each(|text| line(text.into()));
+    }
+    let referrers = referrers(plan);
+    if !referrers.is_empty() {
+        line(t!("restore.referrers"));
+        referrers.iter().for_each(|text| line(format!("  {text}").into()));
+    }
+    if boot.is_some() {
+        line(t!("boot.restored"));
+    }
+    for (region, lost) in unreadable_regions(plan) {
+        line(t!("restore.unreadable", region = region, size = bytes(lost)));
+    }
+    lines.extend(checklist::lines_after_restore(&plan.manifest, plan.request.scope));
+    lines
 }
 
 /// Files in the image that still name what has another name on the copy, or that should name file systems that both

@@ -1,21 +1,23 @@
 //! `sosei save`: disks become a new image.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use crate::language::t;
 use cluster::sharing::Purpose;
 use image::Manifest;
-use rust_i18n::t;
 use serde_json::json;
-use session::{Cancel, SavePlan, SaveRequest, SaveSettings, Source, plan_save_guarded, save};
+use session::{Cancel, SavePlan, SaveRequest, SaveSettings, Source, plan_save_guarded, save_with_reports};
 
 use super::console::Console;
 use super::{describe, systems};
+use crate::account::Account;
 use crate::arguments::{General, Save};
 use crate::disks::{identity_of, names_of, open_source, refuse_twice};
 use crate::failure::{DONE, Failure, UNREADABLE};
-use crate::operator::Operator;
+use crate::operator::{Operator, Reporter};
 use crate::output::{bytes, document, error_line, line, table, timing};
-use crate::{machine, safety, sharing, target};
+use crate::{machine, report, safety, sharing, target};
 
 /// Two readers keep a disk busy; more only make a hard disk seek.
 const READERS: usize = 2;
@@ -24,20 +26,27 @@ const READERS: usize = 2;
 pub fn run(arguments: &Save, general: &General) -> Result<u8, Failure> {
     let console = Console::new(general, false);
     console.cancel_on_signals();
-    let manifest = carry_out(arguments, &console)?;
-    report(&manifest, general, console.cancel());
-    Ok(status(&manifest))
+    let saved = carry_out(arguments, &console)?;
+    if general.json {
+        document(&saved.document(console.cancel()));
+    } else {
+        saved.lines().iter().for_each(line);
+    }
+    Ok(saved.status())
 }
 
-/// The exit status of a save.
-pub fn status(manifest: &Manifest) -> u8 {
-    if manifest.totals.unreadable_bytes > 0 { UNREADABLE } else { DONE }
+/// What was saved.
+pub struct Saved {
+    manifest: Manifest,
+    account: Arc<Account>,
 }
 
 /// Saves disks for an operator.
-pub fn carry_out(arguments: &Save, operator: &dyn Operator) -> Result<Manifest, Failure> {
-    let (progress, cancel) = (operator.reporter(), operator.cancel());
-    let target = target::open_for(operator, &arguments.target, &arguments.disks, target::Use::Writing)?;
+pub fn carry_out(arguments: &Save, operator: &dyn Operator) -> Result<Saved, Failure> {
+    let (account, cancel) = (Account::of(operator), operator.cancel());
+    let progress: Arc<dyn Reporter> = account.clone();
+    let target =
+        target::open_telling(operator, progress.clone(), &arguments.target, &arguments.disks, target::Use::Writing)?;
     refuse_twice(arguments.disks.iter())?;
     let attached = device::attached();
     for disk in &arguments.disks {
@@ -70,9 +79,12 @@ pub fn carry_out(arguments: &Save, operator: &dyn Operator) -> Result<Manifest, 
         plan => plan?,
     };
     operator.agree_to_save(&plan)?;
-    let saved = save(&*target.store, &sources, &plan, &settings(arguments)?, &*progress, cancel);
+    let reports = |manifest: &Manifest| report::of_save(manifest, &account);
+    let settings = settings(arguments)?;
+    let saved = save_with_reports(&*target.store, &sources, &plan, &settings, &*progress, cancel, &reports);
     progress.finish();
-    saved.map_err(Failure::of_save)
+    let manifest = saved.map_err(Failure::of_save)?;
+    Ok(Saved { manifest, account })
 }
 
 fn identify(path: &Path) -> device::Attached {
@@ -144,30 +156,42 @@ pub fn coverage(planned: &session::PlannedRegion) -> String {
     }
 }
 
-fn report(manifest: &Manifest, general: &General, cancel: &Cancel) {
-    let totals = &manifest.totals;
-    if general.json {
-        document(&json!({ "image": manifest.image, "totals": totals, "cancelled": cancel.is_cancelled() }));
-        return;
+impl Saved {
+    /// The exit status.
+    pub fn status(&self) -> u8 {
+        if self.manifest.totals.unreadable_bytes > 0 { UNREADABLE } else { DONE }
     }
-    report_lines(manifest).iter().for_each(line);
-}
 
-/// What was saved.
-pub fn report_lines(manifest: &Manifest) -> Vec<String> {
-    let totals = &manifest.totals;
-    let time = timing(totals.saved_bytes, totals.milliseconds);
-    let done = t!("save.done", image = manifest.image, size = bytes(totals.saved_bytes), time = time);
-    let stored = t!(
-        "save.stored",
-        new = bytes(totals.new_bytes),
-        stored = bytes(totals.stored_bytes),
-        known = bytes(totals.known_bytes),
-        zero = bytes(totals.zero_bytes)
-    );
-    let mut lines = vec![done.into_owned(), stored.into_owned()];
-    if totals.unreadable_bytes > 0 {
-        lines.push(t!("save.unreadable", size = bytes(totals.unreadable_bytes)).into_owned());
+    /// What was saved, for programs.
+    fn document(&self, cancel: &Cancel) -> serde_json::Value {
+        let Manifest { image, totals, .. } = &self.manifest;
+        let report = report::place_of_save(image);
+        json!({ "image": image, "totals": totals, "cancelled": cancel.is_cancelled(), "report": report })
     }
-    lines
+
+    /// What was saved, for people.
+    pub fn lines(&self) -> Vec<String> {
+        let Manifest { image, totals, .. } = &self.manifest;
+        let time = timing(totals.saved_bytes, totals.milliseconds);
+        let done = t!("save.done", image = image, size = bytes(totals.saved_bytes), time = time);
+        let stored = t!(
+            "save.stored",
+            new = bytes(totals.new_bytes),
+            stored = bytes(totals.stored_bytes),
+            known = bytes(totals.known_bytes),
+            zero = bytes(totals.zero_bytes)
+        );
+        let mut lines = vec![done.into_owned(), stored.into_owned()];
+        if totals.unreadable_bytes > 0 {
+            lines.push(t!("save.unreadable", size = bytes(totals.unreadable_bytes)).into_owned());
+        }
+        lines.extend(self.account.counts());
+        lines.push(t!("report.kept", path = report::place_of_save(image)).into_owned());
+        lines
+    }
+
+    /// What lies beside the image, for people.
+    pub fn beside(&self) -> String {
+        t!("save.beside", image = self.manifest.image).into_owned()
+    }
 }

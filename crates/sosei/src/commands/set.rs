@@ -1,6 +1,6 @@
 //! `sosei set`: the images of all nodes that belong together.
 
-use rust_i18n::t;
+use crate::language::t;
 use serde_json::json;
 use session::{Cancel, Pair, PairHalf, SetImage, SetProblem, SetReport, pairs_of, read_set};
 

@@ -1,8 +1,8 @@
 //! Words for the systems on disks, and for what they refer to.
 
+use crate::language::t;
 use cluster::offline::{Found, Letter, Reference, ReferenceKind, System, SystemKind, Volume};
 use layout::{BootEntries, Layout, TableKind};
-use rust_i18n::t;
 use session::FixedReference;
 
 /// The systems in one line each: place, name, host, cluster.

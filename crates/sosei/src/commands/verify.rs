@@ -1,7 +1,7 @@
 //! `sosei verify`: is everything there, and as it was?
 
+use crate::language::t;
 use image::ImageName;
-use rust_i18n::t;
 use serde_json::json;
 use session::{Verification, VerifyRequest, verify};
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rust_i18n::t;
+use crate::language::t;
 use tui::{Network, Note, Weight};
 
 /// Ports of targets.

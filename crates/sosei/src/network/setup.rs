@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use rust_i18n::t;
+use crate::language::t;
 use tui::{Bond, Link, Method, Setup};
 
 /// Names of links have at most so many characters.

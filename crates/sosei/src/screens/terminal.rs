@@ -6,7 +6,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::Once;
+use std::sync::{Mutex, Once, PoisonError};
+use std::thread::{self, ThreadId};
 
 use crossterm::cursor::{Hide, MoveTo, Show};
 use crossterm::terminal::{
@@ -21,6 +22,7 @@ use ratatui::{Terminal, TerminalOptions, Viewport};
 use unicode_width::UnicodeWidthStr;
 
 use super::frame;
+use crate::output::error_line;
 
 /// The size of a terminal that does not say it, as a serial line, until it has answered.
 const ASSUMED: Rect = Rect { x: 0, y: 0, width: 80, height: 24 };
@@ -161,22 +163,43 @@ fn ask_for_size(bytes: &mut Vec<u8>) -> io::Result<()> {
     bytes.write_all(b"\x1b[999;999H\x1b[6n")
 }
 
+/// The thread that has borrowed the program's own terminal, and what panics of others said meanwhile.
+static BORROWER: Mutex<(Option<ThreadId>, Vec<String>)> = Mutex::new((None, Vec::new()));
+
+/// Gives the terminal back, and tells what could not be told on it.
 fn give_back() {
+    let messages = {
+        let mut borrower = BORROWER.lock().unwrap_or_else(PoisonError::into_inner);
+        borrower.0 = None;
+        std::mem::take(&mut borrower.1)
+    };
     let mut out = io::stdout().lock();
     let _ = out.write_all(b"\x1b[0m");
     let _ = queue!(out, LeaveAlternateScreen, Show);
     let _ = out.flush();
     let _ = disable_raw_mode();
+    messages.iter().for_each(error_line);
 }
 
-/// The message of a panic must be readable, and the terminal usable.
+/// Where the screens panic, the program ends: its message must be readable, and the terminal usable. Where a job does,
+/// that is how the job ends, and the screens go on: the message waits until the terminal is given back.
 fn give_back_on_panic() {
     static ONCE: Once = Once::new();
+    BORROWER.lock().unwrap_or_else(PoisonError::into_inner).0 = Some(thread::current().id());
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            give_back();
-            before(panic);
+            let mut borrower = BORROWER.lock().unwrap_or_else(PoisonError::into_inner);
+            match borrower.0 {
+                Some(thread) if thread != thread::current().id() => borrower.1.push(panic.to_string()),
+                is_borrowed => {
+                    drop(borrower);
+                    if is_borrowed.is_some() {
+                        give_back();
+                    }
+                    before(panic);
+                }
+            }
         }));
     });
 }
@@ -301,8 +324,118 @@ fn number(colour: Color) -> Option<u8> {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use super::*;
+
+    /// What is shown of this test program on a terminal of its own, where it runs a test that is ignored else; what the
+    /// terminal is like then comes last.
+    fn on_a_terminal(test: &str) -> String {
+        let program = std::env::current_exe().unwrap();
+        let line =
+            format!("'{}' --ignored --exact screens::terminal::tests::{test} --nocapture; stty -a", program.display());
+        let output = Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output();
+        String::from_utf8_lossy(&output.expect("`make tools` installs script").stdout).into_owned()
+    }
+
+    #[test]
+    #[ignore = "run by the next test, on a terminal"]
+    fn the_screens_panic() {
+        let _borrowed = Borrowed::new().unwrap();
+        panic!("of the screens");
+    }
+
+    #[test]
+    #[ignore = "run by the next test but one, on a terminal"]
+    fn a_job_panics() {
+        let borrowed = Borrowed::new().unwrap();
+        assert!(thread::spawn(|| panic!("of a job")).join().is_err());
+        print!("the screens go on");
+        drop(borrowed);
+    }
+
+    /// Where these texts stand, each behind the one before.
+    fn check_order(shown: &str, texts: &[&str]) {
+        let mut rest = shown;
+        for text in texts {
+            rest = rest.split_once(text).unwrap_or_else(|| panic!("{text:?} is not in {rest:?} of {shown:?}")).1;
+        }
+    }
+
+    const TAKEN: &str = "\x1b[?1049h";
+    const GIVEN_BACK: &str = "\x1b[?1049l";
+    const AS_BEFORE: [&str; 3] = [" icanon", " echo ", "\n"];
+
+    #[test]
+    fn a_panic_of_the_screens_gives_the_terminal_back_and_is_readable() {
+        let shown = on_a_terminal("the_screens_panic");
+        check_order(&shown, &[&[TAKEN, GIVEN_BACK, "of the screens"][..], &AS_BEFORE].concat());
+    }
+
+    #[test]
+    fn a_panic_of_a_job_is_told_when_the_terminal_is_given_back() {
+        let shown = on_a_terminal("a_job_panics");
+        check_order(&shown, &[&[TAKEN, "the screens go on", GIVEN_BACK, "of a job"][..], &AS_BEFORE].concat());
+    }
+
+    /// A verification that runs, in Japanese, whose letters take most bytes.
+    fn running() -> tui::State {
+        let look = tui::Look { has_colours: true, drawing: tui::Drawing::Unicode };
+        let settings = tui::Settings { can_draw_kanji: true, ..tui::Settings::default() };
+        let mut state = tui::State::new(tui::Language::Japanese, look, settings);
+        let mut press = |keys: &[tui::Key]| keys.iter().for_each(|key| drop(state.on(tui::Event::Key(*key))));
+        press(&[tui::Key::Enter]);
+        press(&[tui::Key::Down; 4]);
+        press(&[tui::Key::Enter, tui::Key::Enter, tui::Key::Character('n'), tui::Key::Enter, tui::Key::Character('e')]);
+        press(&[tui::Key::Down, tui::Key::Down, tui::Key::Enter]);
+        let image = tui::Image::new("node".into(), tui::ImageState::Whole);
+        state.on(tui::Event::Opened(tui::Repository { exists: true, images: vec![image], ..Default::default() }));
+        state.on(tui::Event::Key(tui::Key::Enter));
+        assert!(state.is_working());
+        state
+    }
+
+    /// Bytes a second that are sent while a minute of work is shown, in the largest ten seconds; `happens` at each tick.
+    fn bytes_a_second(happens: impl Fn(u64) -> Vec<session::Event>) -> usize {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        far.set_nonblocking(true).unwrap();
+        let mut taken = Taken::remote(near, (80, 24)).unwrap();
+        let mut state = running();
+        let began = session::Event::Began { phase: session::Phase::Verify, total: 1 << 40 };
+        state.on(tui::Event::Session(began));
+        let mut sent = Vec::new();
+        for tick in 0..120 {
+            happens(tick).into_iter().for_each(|event| drop(state.on(tui::Event::Session(event))));
+            state.on(tui::Event::Tick(tick * 500));
+            taken.draw(&state).unwrap();
+            let mut bytes = vec![0; 1 << 16];
+            sent.push(io::Read::read(&mut far, &mut bytes).unwrap_or_default());
+        }
+        // The first picture is drawn whole.
+        sent[1..].windows(20).map(|ticks| ticks.iter().sum::<usize>() / 10).max().unwrap()
+    }
+
+    fn progress(tick: u64) -> Vec<session::Event> {
+        let done = tick * 60_000_000 + (tick % 7) * 9_000_000;
+        let busy = session::Event::Busy { disk: tick * 300, processor: tick * 170 + tick % 9 * 20, target: tick * 499 };
+        vec![session::Event::Progress { done }, busy]
+    }
+
+    #[test]
+    fn work_that_is_shown_sends_at_most_2_kib_a_second() {
+        let usual = bytes_a_second(progress);
+        assert!((100..2048).contains(&usual), "{usual} bytes a second");
+        // Nothing but bad sectors.
+        let bad = bytes_a_second(|tick| {
+            let extent = serde_json::json!([tick * 1_048_576, 1_048_576]);
+            let event = |name: &str| serde_json::json!({ "event": name, "disk": "sda", "extent": extent });
+            let told = ["retrying", "unreadable"].map(|name| serde_json::from_value(event(name)).unwrap());
+            progress(tick).into_iter().chain(told).collect()
+        });
+        assert!((100..2048).contains(&bad), "{bad} bytes a second, {usual} where all is well");
+    }
 
     #[test]
     fn colours_are_the_sixteen_of_every_terminal() {

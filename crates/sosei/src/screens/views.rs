@@ -1,12 +1,12 @@
 //! What the program knows, as the screens show it.
 
+use crate::language::t;
 use cluster::offline::Found;
 use cluster::sharing::{Assessment, Class, Lock};
 use device::Attached;
 use filesystem::Coverage;
 use image::{DiskRecord, Manifest};
 use layout::{Layout, TableKind};
-use rust_i18n::t;
 use session::{Listed, PlannedDestination, RestorePlan, SavePlan};
 use tui::{Disk, Image, ImageState, Note, Outcome, Plan, PlannedDisk, Region, RegionKind, Weight};
 

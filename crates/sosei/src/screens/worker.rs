@@ -1,15 +1,16 @@
 //! Does what the screens want, one job after the other, in a thread of its own: it goes on when the terminal goes.
 
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::language::t;
 use cluster::sharing::Purpose;
 use device::Attached;
 use image::ImageName;
 use repository::{Contact, S3Keys, Secret};
-use rust_i18n::t;
 use session::{Cancel, ClosedGate, Observer, RequestError, RestorePlan, SavePlan, Scope};
 use tui::{Action, Event, Note, Place, Weight};
 
@@ -109,7 +110,10 @@ pub fn run(jobs: &Receiver<Job>, screens: &Sender<Message>, files: &[PathBuf], c
     while let Ok(job) = jobs.recv() {
         let number = job.number;
         let desk = Desk { job, screens, files, credentials, shown: RefCell::default() };
-        let (event, status) = match desk.carry_out() {
+        // A job that panics has failed; the next one can do better.
+        let carried_out = catch_unwind(AssertUnwindSafe(|| desk.carry_out()));
+        let carried_out = carried_out.unwrap_or_else(|_| Err(panicked()));
+        let (event, status) = match carried_out {
             Ok((event, status)) => (event, status),
             Err(failure) => (Event::Failed(views::failure(&failure)), failure.status),
         };
@@ -118,6 +122,10 @@ pub fn run(jobs: &Receiver<Job>, screens: &Sender<Message>, files: &[PathBuf], c
             break;
         }
     }
+}
+
+fn panicked() -> Failure {
+    session::Error::System(std::io::Error::other("the thread that does the work panicked")).into()
 }
 
 /// The operator at the screens, for one job.
@@ -235,10 +243,10 @@ impl Desk<'_> {
             efi_variables: device::EFI_VARIABLES.into(),
             confirm: Vec::new(),
         };
-        let manifest = save::carry_out(&arguments, self)?;
-        let status = save::status(&manifest);
-        let mut lines = save::report_lines(&manifest);
-        lines.push(t!("save.beside", image = manifest.image).into_owned());
+        let saved = save::carry_out(&arguments, self)?;
+        let status = saved.status();
+        let mut lines = saved.lines();
+        lines.push(saved.beside());
         Ok((Event::Done(views::outcome(weight(status), &lines)), status))
     }
 

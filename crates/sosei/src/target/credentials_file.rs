@@ -8,8 +8,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::language::t;
 use repository::{S3Keys, Secret};
-use rust_i18n::t;
 use rustix::fs::{Mode, OFlags};
 
 use crate::failure::Failure;

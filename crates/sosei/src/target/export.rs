@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::language::t;
 use image::{StoreError, StoreErrorKind};
 use repository::{DirectoryStore, NfsAddress};
-use rust_i18n::t;
 use rustix::mount::{UnmountFlags, unmount};
 use session::Cancel;
 

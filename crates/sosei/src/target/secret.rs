@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::language::t;
 use repository::{S3Keys, Secret, SmbAddress};
-use rust_i18n::t;
 
 use super::credentials_file::CredentialsFile;
 use super::prompt;

@@ -12,10 +12,10 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::language::t;
 use block::ReadAt;
 use device::{Attached, Writable};
 use repository::DirectoryStore;
-use rust_i18n::t;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 

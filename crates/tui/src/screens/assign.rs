@@ -9,7 +9,7 @@ use crate::event::{Action, Key};
 use crate::look::Tone;
 use crate::menu::Menu;
 use crate::page::Page;
-use crate::text::{bytes, fit, say, width};
+use crate::text::{bytes, fit, say, say_key, width};
 
 /// For each disk of the image, where it goes.
 pub struct Assign {
@@ -72,11 +72,8 @@ fn growable(context: &Context) -> Vec<String> {
 
 impl View for Assign {
     fn title(&self, context: &Context) -> String {
-        say!(context.language, "assign.title")
-    }
-
-    fn help(&self, context: &Context) -> String {
-        say!(context.language, "help.menu")
+        let key = if context.task == Task::Compare { "assign.title_compare" } else { "assign.title" };
+        say_key(context.language, key)
     }
 
     fn on_key(&mut self, key: Key, context: &mut Context) -> Step {
@@ -138,7 +135,7 @@ impl View for Assign {
         let Some(image) = context.chosen_image() else { return };
         let tone = if self.is_hint_shown { Tone::Warning } else { Tone::Plain };
         let text = if context.task == Task::Compare { "assign.compare" } else { "assign.text" };
-        page.text(tone, &crate::text::say_key(language, text));
+        page.text(tone, &say_key(language, text));
         page.gap();
         let widest = image.disks.iter().map(|disk| width(&disk.name)).max().unwrap_or_default();
         let picked = context.picked.as_ref();

@@ -24,10 +24,6 @@ impl View for Keyboards {
         say!(context.language, "keyboard.title")
     }
 
-    fn help(&self, context: &Context) -> String {
-        say!(context.language, "help.menu")
-    }
-
     fn on_key(&mut self, key: Key, context: &mut Context) -> Step {
         let layouts = &context.settings.keyboards;
         if self.menu.on_key(key, layouts.len().saturating_add(1)) {

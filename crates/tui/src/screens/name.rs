@@ -120,12 +120,15 @@ impl View for Name {
         page.gap();
         page.choice(self.chosen >= FIELDS.len(), &say!(language, "name.go_on"), Tone::Plain);
         page.gap();
-        match self.verdict(context) {
+        let verdict = self.verdict(context);
+        // What is wrong with a name says already how it must be.
+        let hint = FIELDS.get(self.chosen).filter(|_| !matches!(verdict, Verdict::Bad("name.bad" | "name.bad_set")));
+        match verdict {
             Verdict::Free => page.text(Tone::Good, &say!(language, "name.free")),
             Verdict::Unfinished => page.text(Tone::Warning, &say!(language, "name.unfinished")),
             Verdict::Bad(key) => page.text(Tone::Bad, &say_key(language, key)),
         }
-        if let Some(name) = FIELDS.get(self.chosen) {
+        if let Some(name) = hint {
             page.gap();
             page.text(Tone::Dim, &say_key(language, &format!("hint.{name}")));
         }

@@ -3,7 +3,7 @@
 use super::place::draw_labelled;
 use super::{Screen, Step, View, is_back};
 use crate::context::Context;
-use crate::data::{Bond, Failure, Link, Method, Note, Setup, Weight};
+use crate::data::{Bond, Failure, Link, Method, Note, Setup};
 use crate::event::{Action, Key};
 use crate::field::Field;
 use crate::look::Tone;
@@ -256,17 +256,9 @@ impl View for Form {
         };
         page.text(Tone::Dim, &say_key(language, hint));
         if let Some(failure) = &self.problem {
-            page.rule(&say!(language, "failure.title"));
-            draw_problem(page, failure);
+            page.problem(&say!(language, "failure.title"), failure);
         }
     }
-}
-
-fn draw_problem(page: &mut Page<'_>, failure: &Failure) {
-    let note = Note { code: failure.code.clone(), text: failure.message.clone(), weight: Weight::Bad };
-    let columns = page.columns();
-    note_rows(&note, columns).iter().for_each(|row| page.row(row));
-    page.text(Tone::Plain, &failure.next);
 }
 
 /// Whether a server answers, and how.
@@ -306,8 +298,7 @@ impl View for Probe {
 
     fn on_key(&mut self, key: Key, _: &mut Context) -> Step {
         match key {
-            Key::Escape => Step::Back,
-            Key::Backspace if self.field.text().is_empty() => Step::Back,
+            key if self.field.is_left_by(key) => Step::Back,
             Key::Enter if !self.field.text().trim().is_empty() => {
                 self.notes.clear();
                 Step::wait(Action::Probe(self.field.text().trim().to_owned()))

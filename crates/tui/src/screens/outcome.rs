@@ -1,12 +1,10 @@
 //! How it ended: what was done, or what was not done and what to do now.
 
-use super::confirm::draw_field;
 use super::disks::Scroll;
-use super::{Screen, Step, View, is_back};
+use super::{Step, View, is_back, words};
 use crate::context::Context;
 use crate::data::{Failure, Note, Outcome, Weight};
 use crate::event::{Action, Key};
-use crate::field::Field;
 use crate::look::Tone;
 use crate::menu::Menu;
 use crate::page::{Page, Row, note_rows, tone_of};
@@ -155,10 +153,6 @@ impl View for Failed {
         say!(context.language, "failure.title")
     }
 
-    fn help(&self, context: &Context) -> String {
-        say!(context.language, "help.menu")
-    }
-
     fn on_key(&mut self, key: Key, context: &mut Context) -> Step {
         let entries = self.entries(context);
         if self.menu.on_key(key, entries.len()) {
@@ -167,8 +161,7 @@ impl View for Failed {
         match (key, self.menu.chosen.and_then(|chosen| entries.get(chosen))) {
             (Key::Enter, Some(Next::Again)) => context.last.clone().map_or(Step::Back, again),
             (Key::Enter, Some(Next::Override)) => {
-                let id = self.failure.confirm.clone().unwrap_or_default();
-                Step::show(Screen::Override(Override { id, field: Field::default(), is_wrong: false }))
+                Step::show(words::identifier(self.failure.confirm.clone().unwrap_or_default()))
             }
             (Key::Enter, Some(Next::Home)) => Step::Home,
             (Key::Enter, Some(Next::Reboot)) => Step::Act(Action::Reboot),
@@ -197,61 +190,6 @@ impl View for Failed {
         page.gap();
         for (number, entry) in self.entries(context).iter().enumerate() {
             page.choice(self.menu.is(number), &entry.text(context), Tone::Plain);
-        }
-    }
-}
-
-/// What must be typed to do it all the same.
-pub struct Override {
-    id: String,
-    field: Field,
-    is_wrong: bool,
-}
-
-impl View for Override {
-    fn title(&self, context: &Context) -> String {
-        say!(context.language, "override.title")
-    }
-
-    fn help(&self, context: &Context) -> String {
-        say!(context.language, "help.typed")
-    }
-
-    fn is_typing(&self) -> bool {
-        true
-    }
-
-    fn on_key(&mut self, key: Key, context: &mut Context) -> Step {
-        match key {
-            Key::Escape => Step::Back,
-            Key::Backspace if self.field.text().is_empty() => Step::Back,
-            Key::Enter if self.field.text().trim() == self.id => {
-                let Some(Action::Restore(mut restore)) = context.last.clone() else { return Step::Back };
-                restore.confirmed.push(self.id.clone());
-                Step::wait(Action::Restore(restore))
-            }
-            Key::Enter => {
-                self.is_wrong = true;
-                Step::Stay
-            }
-            key => {
-                self.is_wrong = false;
-                self.field.on_key(key);
-                Step::Stay
-            }
-        }
-    }
-
-    fn draw(&self, context: &Context, page: &mut Page<'_>) {
-        let language = context.language;
-        page.text(Tone::Bad, &say!(language, "override.text"));
-        page.gap();
-        page.line(Tone::Strong, format!("  {}", self.id));
-        page.gap();
-        draw_field(page, &self.field);
-        if self.is_wrong {
-            page.gap();
-            page.text(Tone::Warning, &say!(language, "typed.wrong"));
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use super::{Screen, Step, View, is_back};
 use crate::context::Context;
-use crate::data::{Failure, Hidden, Note, Place, Volume, Weight};
+use crate::data::{Failure, Hidden, Place, Volume};
 use crate::event::{Action, Key};
 use crate::field::Field;
 use crate::look::Tone;
 use crate::menu::Menu;
-use crate::page::{Page, Row, note_rows};
+use crate::page::{Page, Row};
 use crate::text::{fit, say, say_key, width};
 
 /// A kind of target.
@@ -70,10 +70,6 @@ impl Kinds {
 impl View for Kinds {
     fn title(&self, context: &Context) -> String {
         say!(context.language, "place.title")
-    }
-
-    fn help(&self, context: &Context) -> String {
-        say!(context.language, "help.menu")
     }
 
     fn on_key(&mut self, key: Key, context: &mut Context) -> Step {
@@ -320,11 +316,7 @@ impl View for Form {
             }
         }
         if let Some(failure) = &self.problem {
-            page.rule(&say!(language, "failure.title"));
-            let note = Note { code: failure.code.clone(), text: failure.message.clone(), weight: Weight::Bad };
-            let columns = page.columns();
-            note_rows(&note, columns).iter().for_each(|row| page.row(row));
-            page.text(Tone::Plain, &failure.next);
+            page.problem(&say!(language, "failure.title"), failure);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What will be done, before anything happens.
 
 use super::disks::{Scroll, region_rows};
-use super::{Screen, Step, View, confirm, is_back};
+use super::{Screen, Step, View, confirm, is_back, words};
 use crate::context::Context;
 use crate::data::{Disk, PlannedDisk};
 use crate::event::Key;
@@ -36,7 +36,7 @@ impl View for Planned {
         }
         match key {
             Key::Enter if context.plan.asks_scope => Step::show(Screen::Scope(confirm::ScopeQuestion::default())),
-            Key::Enter if context.gate.is_some() => Step::show(confirm::gate()),
+            Key::Enter if context.gate.is_some() => Step::show(words::gate()),
             Key::Enter if context.asked.is_some() => Step::show(confirm::first()),
             Key::Enter => {
                 self.is_agreed = true;

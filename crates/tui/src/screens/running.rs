@@ -87,6 +87,9 @@ impl View for Running {
         if progress.losses > 0 {
             page.line(Tone::Warning, say!(language, "running.losses", count = progress.losses));
         }
+        if progress.retries > 0 {
+            page.line(Tone::Warning, say!(language, "running.retries", count = progress.retries));
+        }
         if progress.unreadable > 0 {
             page.line(Tone::Warning, say!(language, "running.unreadable", size = bytes(progress.unreadable)));
         }

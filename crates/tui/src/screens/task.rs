@@ -80,10 +80,6 @@ impl View for Tasks {
         say!(context.language, "task.title")
     }
 
-    fn help(&self, context: &Context) -> String {
-        say!(context.language, "help.menu")
-    }
-
     fn on_key(&mut self, key: Key, context: &mut Context) -> Step {
         let entries = entries(context);
         if self.menu.on_key(key, entries.len()) {
