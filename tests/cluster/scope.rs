@@ -128,6 +128,34 @@ fn a_node_whose_peer_lived_on_comes_back_marked_as_drbdmeta_marks_it() {
     assert!(sosei(arguments).expect(0).stdout.contains("No half of a mirror was found"));
 }
 
+/// A copy with other names: its peer has the file system too, under the name that it has now.
+#[test]
+fn the_file_system_in_half_of_a_mirror_keeps_its_name() {
+    let (repository, disk) = (Repository::new(), node("node.img", 0x1111_2222_3333_4444, 0));
+    let directory = tempfile::tempdir().unwrap();
+    let make = |size: u64, program: &str, arguments: &[&str]| {
+        let path = directory.path().join(program);
+        fs::File::create(&path).unwrap().set_len(size).unwrap();
+        run(program, arguments.iter().copied().chain([path.to_str().unwrap()]));
+        fs::read(&path).unwrap()
+    };
+    disk.write(8 * MIB, &make(30 * MIB, "mke2fs", &["-q", "-F", "-t", "ext4"]));
+    disk.write(METADATA, &make(8 * MIB, "mkswap", &["-q"]));
+    repository.save("node", &disk, &[]);
+    let destination = disk.destination("new.img", 64 * MIB);
+    let arguments = ["--scope", "one-node", "--identity", "new"];
+    let restored = repository.restore("node", &destination, &arguments).expect(0).json();
+    let regions = |list: &str| -> Vec<Value> {
+        restored[list].as_array().unwrap().iter().map(|told| told["region"].clone()).collect()
+    };
+    assert_eq!((regions("file_systems"), regions("kept_uuids")), (vec![json!("node:p4")], vec![json!("node:p2")]));
+    assert!(restored["kept_uuids"][0]["detail"].as_str().unwrap().starts_with("half of a mirror"), "{restored}");
+    // Superblock of the file system, and what follows it with the metadata of the mirror.
+    let marked = invalidated(&disk, 8 * MIB, 32 * MIB, "internal");
+    assert!(read(&destination, 8 * MIB, 4096) == marked[..4096]);
+    assert!(read(&destination, 38 * MIB, 2 * MIB) == marked[(30 * MIB) as usize..]);
+}
+
 #[test]
 fn an_operator_is_asked_and_there_is_no_default() {
     let (repository, disk) = (Repository::new(), node("node.img", 0x1111_2222_3333_4444, 0));

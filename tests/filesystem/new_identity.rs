@@ -236,8 +236,12 @@ fn btrfs_where_its_kernel_knows_how() {
 #[test]
 fn serial_numbers_of_fat_exfat_and_ntfs_and_the_uuid_of_swap() {
     for options in ["-F 12 -s 64", "-F 16 -s 4", "-F 32 -s 1"] {
-        let sample = Sample::new(48, Files::Mtools, &format!("mkfs.fat {options}"));
-        sample.filled().check("A500-C0DE", "fsck.fat -n");
+        let sample = Sample::new(48, Files::Mtools, &format!("mkfs.fat {options}")).filled();
+        sample.check("A500-C0DE", "fsck.fat -n");
+        if options.contains("32") {
+            // The copy of the boot sector.
+            assert_eq!(tests::sample::read(&sample.image, 6 * 512, 512), tests::sample::read(&sample.image, 0, 512));
+        }
     }
     let exfat = Sample::new(48, Files::None, "mkfs.exfat");
     exfat.check("A500-C0DE", "fsck.exfat -n");

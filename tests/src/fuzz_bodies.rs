@@ -10,8 +10,8 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use block::{Disk, DiskExtent, Extents, InDisk, ReadAt, RegionExtent, SectorSize, is_zero};
-use filesystem::{Coverage, survey};
+use block::{Disk, DiskExtent, Extents, InDisk, InRegion, ReadAt, RegionExtent, SectorSize, is_zero};
+use filesystem::{Coverage, new_identity, survey};
 
 use crate::fixture::unpack_to;
 use crate::tool::run_with_input;
@@ -502,9 +502,22 @@ fn check_files(region: &Bent) {
     }
 }
 
+/// What changes with the name of a file system stands where it is said to stand, and is saved.
+fn check_new_identity(region: &Bent, used: Option<&Extents<InRegion>>) {
+    let Some(Ok(new)) = new_identity(region, [0xA5; 16]) else { return };
+    let ends = new.patches.iter().map(|patch| patch.extent().end());
+    assert!(ends.zip(new.patches.iter().skip(1)).all(|(end, next)| end <= next.start), "patches overlap");
+    for patch in &new.patches {
+        let there = block::read_vec(region, patch.start, patch.from.len()).unwrap();
+        assert!(there == patch.from && patch.to.len() == patch.from.len());
+        assert!(used.is_none_or(|used| used.contains(patch.extent())), "{:?} is not saved", patch.extent());
+    }
+}
+
 fn check_coverage(region: &Bent) -> Outcome {
     check_files(region);
     let survey = survey(region);
+    check_new_identity(region, if let Coverage::Used(used) = &survey.coverage { Some(used) } else { None });
     let Coverage::Used(used) = survey.coverage else { return Outcome::Refused };
     let size = region.size();
     assert!(used.end() <= size, "used bytes up to {} of {size}", used.end());

@@ -11,7 +11,7 @@ use block::{Extents, InRegion, ReadAt, RegionExtent};
 use cluster::offline::referrers;
 use filesystem::{FileTree, Files, InnerDevice, NewIdentity, Patch, Reason, new_identity, open_files, visit_devices};
 use image::{ChunkIndex, FileSystemRecord, Manifest, RegionRecord, Store};
-use layout::{Change, NewIds, RegionKind};
+use layout::{Change, NewIds, Region, RegionKind};
 
 use super::mirror::{Amendment, MirrorHalf};
 use super::plan::{PlannedDestination, disk_of, open_map};
@@ -228,11 +228,36 @@ fn parts<'a>(
     Ok(parts)
 }
 
-/// The regions that a configuration names as mirrored.
+/// What a configuration names as mirrored: regions as `sda:p2`, logical volumes as `vg/data`.
 fn names_of_mirrored(manifest: &Manifest) -> BTreeSet<String> {
     let found = found_in(manifest);
     let regions = mirrored_regions(manifest, &found);
-    regions.into_iter().map(|(_, disk, region)| format!("{}:{}", disk.name, region.name)).collect()
+    let mut names: BTreeSet<_> =
+        regions.into_iter().map(|(_, disk, region)| format!("{}:{}", disk.name, region.name)).collect();
+    let resources = found.systems.iter().flat_map(|system| &system.clusters).flat_map(|cluster| &cluster.resources);
+    let mirrors = resources.filter(|resource| matches!(resource.kind.as_str(), "drbd" | "md" | "hd"));
+    for (_, device) in mirrors.flat_map(|resource| &resource.parameters) {
+        names.extend(volume_of_path(device));
+        for disk in &manifest.disks {
+            let number = device.strip_prefix(disk.identity.path.as_str()).filter(|_| !disk.identity.path.is_empty());
+            let number = number.and_then(|rest| rest.strip_prefix('p').unwrap_or(rest).parse::<u32>().ok());
+            let is_it = |region: &&Region| region.partition.as_ref().map(|partition| partition.number) == number;
+            let region = number.and_then(|_| disk.layout.regions.iter().find(is_it));
+            names.extend(region.map(|region| format!("{}:{}", disk.name, region.name)));
+        }
+    }
+    names
+}
+
+/// The logical volume that a path names, as `vg/data`.
+fn volume_of_path(path: &str) -> Option<String> {
+    if let Some(name) = path.strip_prefix("/dev/mapper/") {
+        // Between group and volume stands one hyphen; those in their names are doubled.
+        let plain = name.replace("--", "\0");
+        let (group, volume) = plain.split_once('-')?;
+        return Some(format!("{}/{}", group.replace('\0', "-"), volume.replace('\0', "-")));
+    }
+    path.strip_prefix("/dev/").filter(|name| name.split('/').count() == 2).map(str::to_owned)
 }
 
 /// Whether metadata of a mirror lie on a device of their own: nobody knows which device holds the data.
@@ -313,7 +338,7 @@ impl Planner<'_> {
                 };
                 let name = format!("{group}/{name}");
                 let is_half = self.mirrors.iter().any(|half| half.volume.as_ref() == Some(&name));
-                let blocked = if is_half || self.has_external {
+                let blocked = if is_half || self.has_external || self.mirrored.contains(&name) {
                     Some(Reason::opaque("it may be half of a mirror: the other half has the same name"))
                 } else if is_in_array {
                     Some(Reason::opaque("an array is in the image: its halves must stay equal"))
@@ -435,4 +460,23 @@ fn patches(files: &FileTree<'_>, path: &str, from: &str, to: &str, start: u64) -
         done = end;
     }
     Some(patches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_are_named_by_two_kinds_of_paths() {
+        for (path, name) in [
+            ("/dev/vg/data", Some("vg/data")),
+            ("/dev/mapper/vg-data", Some("vg/data")),
+            ("/dev/mapper/my--vg-the--data", Some("my-vg/the-data")),
+            ("/dev/sdb1", None),
+            ("/dev/disk/by-id/scsi-1", None),
+            ("/dev/mapper/mpatha", None),
+        ] {
+            assert_eq!(volume_of_path(path).as_deref(), name, "{path}");
+        }
+    }
 }
