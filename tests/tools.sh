@@ -21,4 +21,4 @@ if [ -n "$missing" ]; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
 fi
 
-"$(dirname "$0")/util_linux_samples.sh"
+"$(dirname "$0")/debian_samples.sh"

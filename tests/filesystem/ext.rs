@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use block::{Extents, FaultyDisk, InRegion, MemoryDisk, Operation, ReadAt, RegionExtent, WriteAt};
 use filesystem::{Coverage, FileSystem, NoteCode, Reason, ReasonCode, Survey, survey};
 use tempfile::TempDir;
+use tests::dumpe2fs::free_by_dumpe2fs;
 use tests::fill::fill;
 use tests::partclone::used_blocks;
 use tests::restored::{restore_covered, tree};
@@ -73,26 +74,6 @@ fn whole(survey: &Survey) -> (ReasonCode, &str) {
         Coverage::Whole(Reason { code, detail }) => (*code, detail),
         Coverage::Used(extents) => panic!("not saved whole: {extents:?}"),
     }
-}
-
-/// The bytes of blocks that dumpe2fs lists as free.
-fn free_by_dumpe2fs(image: &Path, file_system: &FileSystem) -> Extents<InRegion> {
-    let printed = run("dumpe2fs", [image]);
-    let size = u64::from(file_system.block_size);
-    let number = |text: &str| text.trim().parse::<u64>().unwrap();
-    // With bigalloc it prints the first block of each free cluster, and of a run of clusters the first and the last.
-    let cluster = printed.lines().find_map(|line| line.strip_prefix("Cluster size:")).map_or(size, number);
-    printed
-        .lines()
-        .filter_map(|line| line.strip_prefix("  Free blocks: "))
-        .flat_map(|list| list.split(','))
-        .filter(|range| !range.trim().is_empty())
-        .map(|range| {
-            let (first, last) = range.split_once('-').unwrap_or((range, range));
-            let end = (number(last) * size / cluster + 1) * cluster;
-            RegionExtent::between(number(first) * size, end.min(file_system.size))
-        })
-        .collect()
 }
 
 /// Compares the coverage with what two other readers say: it must hold all that they hold, and nothing more.

@@ -11,7 +11,9 @@ use tests::fill::{content, fill};
 use tests::restored::restore_covered;
 use tests::{FileDisk, Mounted, run, run_status, run_with_input};
 
-use super::{Sample, debugfs, free_by_dumpe2fs, used, whole_owned};
+use tests::dumpe2fs::free_by_dumpe2fs;
+
+use super::{Sample, debugfs, used, whole_owned};
 
 /// A file system before and after files were added, and the same with the addition in its journal only.
 struct Replay {

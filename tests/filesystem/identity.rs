@@ -43,14 +43,14 @@ const NOT_YET: [&str; 8] = ["befs", "btrfs", "exfat", "f2fs", "hpfs", "lvm2", "m
 const AMBIGUOUS: [&str; 1] = ["swap-luks"];
 
 fn directory() -> PathBuf {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../build/util-linux/2.41");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../build/samples/util-linux/2.41");
     assert!(directory.join("complete").exists(), "the samples of util-linux are missing; `make tools` fetches them");
     directory
 }
 
 fn samples() -> Vec<(String, PathBuf)> {
     let mut samples = Vec::new();
-    for entry in fs::read_dir(directory().join("images-fs")).unwrap() {
+    for entry in fs::read_dir(directory().join("tests/ts/blkid/images-fs")).unwrap() {
         let path = entry.unwrap().path();
         if let Some(name) = path.file_name().unwrap().to_str().unwrap().strip_suffix(".img.xz") {
             samples.push((name.to_owned(), path));
@@ -68,7 +68,9 @@ fn unpack(sample: &Path, to: &Path) {
 }
 
 fn expected(name: &str) -> Identity {
-    blkid::identity(&blkid::values(&fs::read_to_string(directory().join(format!("low-probe-{name}"))).unwrap()))
+    blkid::identity(&blkid::values(
+        &fs::read_to_string(directory().join(format!("tests/expected/blkid/low-probe-{name}"))).unwrap(),
+    ))
 }
 
 fn found(survey: &Survey) -> Identity {
@@ -130,7 +132,7 @@ fn disks_of_firmware_raid_are_whole() {
     let temporary = tempfile::tempdir().unwrap();
     let image = temporary.path().join("image");
     for (name, expected) in FIRMWARE_RAID {
-        unpack(&directory().join(format!("images-fs/{name}.img.xz")), &image);
+        unpack(&directory().join(format!("tests/ts/blkid/images-fs/{name}.img.xz")), &image);
         let survey = filesystem::survey_of_raid_disk(&FileDisk::open(&image));
         let detail = survey.map(|survey| match survey.coverage {
             Coverage::Whole(reason) => reason.detail,

@@ -334,7 +334,7 @@ fn a_larger_disk_is_filled_and_a_copy_gets_names_of_its_own() {
     [DOWN, DOWN, DOWN, ENTER].iter().for_each(|key| terminal.press(key));
     terminal.at("[x] a copy beside its original", &[END, ENTER]);
     overwrite(&terminal, words, larger);
-    terminal.wait_for(&["The disk has new signatures"]);
+    terminal.wait_for(&["The copy has new signatures"]);
     terminal.press(END);
     terminal.press(ENTER);
     assert_eq!(terminal.finish(), 0);
@@ -426,6 +426,23 @@ fn work_stops_in_order_and_goes_on_later() {
     terminal.at(ENGLISH.good, &[END, ENTER]);
     assert_eq!(terminal.finish(), 0);
     only_image(scene.path("").to_str().unwrap());
+}
+
+#[test]
+fn a_target_that_is_lost_is_told_and_work_goes_on_when_it_is_back() {
+    let scene = Scene::new();
+    let disk = disk();
+    let terminal = stalled_save(&scene, &disk, &[]);
+    scene.server.proxy.refuse(true);
+    scene.server.proxy.cut();
+    scene.server.proxy.stall(false);
+    terminal.wait_for(&["The target does not answer", "c stop"]);
+    scene.server.proxy.refuse(false);
+    terminal.at(ENGLISH.good, &[END, ENTER]);
+    assert_eq!(terminal.finish(), 0);
+    let target = scene.path("");
+    let image = only_image(target.to_str().unwrap());
+    sosei(["compare", target.to_str().unwrap(), &image, disk.text()]).expect(0);
 }
 
 /// Starts the program again where a job is at work.

@@ -203,6 +203,17 @@ fn every_console_has_its_task_and_the_first_shows_japanese() {
     ] {
         assert!(links.contains(expected), "{expected}: {links}");
     }
+    // What the screens do for a bond with a VLAN on it, where both were there before.
+    let steps = include_str!("../expected/network-bond-and-vlan.txt");
+    for command in steps.lines().filter(|line| line.starts_with("ip ")) {
+        machine.shell(command);
+    }
+    let address = machine.shell("ip -4 -o address show; ip route; cat /proc/net/bonding/bond0");
+    for expected in
+        ["bond0.12    inet 192.0.2.5/24", "default via 192.0.2.1 dev bond0.12", "802.3ad", "Slave Interface: ens4"]
+    {
+        assert!(address.contains(expected), "{expected}: {address}");
+    }
     // The shell runs the tools of packages, and not the small ones that it has itself.
     assert!(machine.shell("ip -V; mount --version").contains("iproute2"));
     // The password opens the door, and no other.

@@ -36,8 +36,7 @@ impl Scene {
         std::io::copy(&mut random, &mut File::create(scene.source()).unwrap()).unwrap();
         let table = b"label: dos\nlabel-id: 0x5053e1fa\nstart=1MiB, type=da\n";
         run_with_input("sfdisk", ["-q".as_ref(), scene.source().as_os_str()], table);
-        let mut old = File::create(scene.destination()).unwrap();
-        (0..SIZE / MIB).for_each(|_| old.write_all(&vec![0xa5; MIB as usize]).unwrap());
+        fill(&scene.destination());
         scene
     }
 
@@ -58,6 +57,12 @@ impl Scene {
         let sizes = run("find", [self.exported.path().to_str().unwrap(), "-type", "f", "-printf", "%s\n"]);
         sizes.lines().filter_map(|line| line.parse::<u64>().ok()).sum()
     }
+}
+
+/// Old bytes all over a disk.
+fn fill(path: &Path) {
+    let mut disk = File::create(path).unwrap();
+    (0..SIZE / MIB).for_each(|_| disk.write_all(&vec![0xa5; MIB as usize]).unwrap());
 }
 
 /// Waits until something is so.
@@ -170,10 +175,21 @@ fn a_disk_on_two_paths_is_one_disk_and_one_path_may_break() {
     assert_eq!(machine.wait_for("\r\n").trim(), "0");
     machine.wait_for("sosei# ");
 
-    // The same disk is overwritten with what it holds, over the path that is left.
+    machine.turn_off();
+
+    // Another disk in its place, with both paths again, one of which breaks when some of it is written.
+    let wanted = fs::read(scene.source()).unwrap();
+    fill(&scene.source());
+    let mut machine = appliance(shell().two_paths(&scene.source(), "LUN-17"));
     let line = format!("sosei restore '{target}' lun {path} --yes --confirm {id} --progress none");
-    machine.shell(&line);
+    machine.send(&format!("{line}; echo res''tored=$?\r"));
+    wait_until(&machine, "restored bytes", || byte(&scene.source(), 4 * MIB) != 0xa5);
+    machine.control("device_del", &json!({ "id": "path0" }));
+    machine.wait_for("restored=");
+    assert_eq!(machine.wait_for("\r\n").trim(), "0");
+    machine.wait_for("sosei# ");
     assert_eq!(machine.shell(&format!("blockdev --getro {path}")).trim(), "1", "protected again");
     machine.shell(&format!("sosei compare '{target}' lun {path}"));
     machine.turn_off();
+    assert!(fs::read(scene.source()).unwrap() == wanted, "every byte is as it was");
 }

@@ -99,14 +99,19 @@ pub fn steps(wanted: &Setup, present: &[Link], script: &Path) -> Result<Vec<Step
         steps.push(run(&format!("ip address flush dev {link}")));
     }
     let mut device = wanted.links.first().cloned().unwrap_or_default();
-    let is_present = |name: &str| present.iter().any(|known| known.name == name);
+    let mut names: Vec<&str> = present.iter().map(|known| known.name.as_str()).collect();
     if wanted.links.len() > 1 {
         if wanted.links.iter().any(|link| link == BOND) {
             return Err(Problem::Name(BOND.into()));
         }
-        if is_present(BOND) {
-            steps.push(Step::StopClient(client_file(BOND)));
+        if names.contains(&BOND) {
+            // The VLANs on it go with it.
+            let (gone, left): (Vec<_>, Vec<_>) = names
+                .into_iter()
+                .partition(|name| name.strip_prefix(BOND).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')));
+            steps.extend(gone.into_iter().map(|name| Step::StopClient(client_file(name))));
             steps.push(run(&format!("ip link delete {BOND}")));
+            names = left;
         }
         let mode = match wanted.bond {
             Bond::ActiveBackup => "active-backup",
@@ -118,6 +123,9 @@ pub fn steps(wanted: &Setup, present: &[Link], script: &Path) -> Result<Vec<Step
             steps.push(run(&format!("ip link set {link} master {BOND}")));
         }
         device = BOND.to_owned();
+    } else {
+        // A card of an earlier bond would go on working for that.
+        steps.push(run(&format!("ip link set {device} nomaster")));
     }
     steps.push(run(&format!("ip link set {device} up")));
     if let Some(number) = checked.vlan {
@@ -125,7 +133,7 @@ pub fn steps(wanted: &Setup, present: &[Link], script: &Path) -> Result<Vec<Step
         if name.len() > NAME_LIMIT {
             return Err(Problem::Name(name));
         }
-        if is_present(&name) {
+        if names.contains(&name.as_str()) {
             steps.push(Step::StopClient(client_file(&name)));
             steps.push(run(&format!("ip link delete {name}")));
         }
@@ -243,40 +251,25 @@ mod tests {
         let expected = [
             "stop /run/udhcpc.eth0.pid",
             "ip address flush dev eth0",
+            "ip link set eth0 nomaster",
             "ip link set eth0 up",
             "udhcpc -i eth0 -s /lease -S -t 5 -T 3 -n -p /run/udhcpc.eth0.pid -x hostname:sosei",
         ];
         assert_eq!(text(&wanted(&["eth0"], Method::Dhcp), &["eth0"]), expected);
     }
 
+    /// The live medium carries the same lines out, on links of its own.
     #[test]
-    fn a_bond_with_a_vlan_and_a_fixed_address() {
-        let mut setup = wanted(&["eth0", "eth1"], Method::Fixed);
+    fn a_bond_with_a_vlan_and_a_fixed_address_where_such_links_were_before() {
+        let mut setup = wanted(&["ens3", "ens4"], Method::Fixed);
         setup.address = "192.0.2.5/24".into();
         setup.gateway = "192.0.2.1".into();
         setup.servers = "192.0.2.1, fd00::1".into();
         setup.vlan = "12".into();
         setup.bond = Bond::Lacp;
-        let expected = [
-            "stop /run/udhcpc.eth0.pid",
-            "ip address flush dev eth0",
-            "stop /run/udhcpc.eth1.pid",
-            "ip address flush dev eth1",
-            "stop /run/udhcpc.bond0.pid",
-            "ip link delete bond0",
-            "ip link add bond0 type bond mode 802.3ad miimon 100",
-            "ip link set eth0 down",
-            "ip link set eth0 master bond0",
-            "ip link set eth1 down",
-            "ip link set eth1 master bond0",
-            "ip link set bond0 up",
-            "ip link add link bond0 name bond0.12 type vlan id 12",
-            "ip link set bond0.12 up",
-            "ip address add 192.0.2.5/24 dev bond0.12",
-            "ip route replace default via 192.0.2.1 dev bond0.12",
-            "/run/resolv.conf: nameserver 192.0.2.1\nnameserver fd00::1",
-        ];
-        assert_eq!(text(&setup, &["eth0", "eth1", "bond0"]), expected);
+        let expected = include_str!("../../../../tests/expected/network-bond-and-vlan.txt");
+        let steps = text(&setup, &["ens3", "ens4", "bond0", "bond0.12", "bond0.13", "bond01"]);
+        assert_eq!(steps.join("\n"), expected.trim_end());
     }
 
     #[test]
@@ -292,10 +285,10 @@ mod tests {
         assert_eq!(fixed("192.0.2.5/24", "x", "", ""), Err(Problem::Gateway("x".into())));
         assert_eq!(fixed("192.0.2.5/24", "192.0.3.1", "", ""), Err(Problem::FarGateway("192.0.3.1".into())));
         assert_eq!(fixed("fd00::5/64", "fd01::1", "", ""), Err(Problem::FarGateway("fd01::1".into())));
-        assert_eq!(fixed("fd00::5/64", "fe80::1", "", ""), Ok(5));
+        assert_eq!(fixed("fd00::5/64", "fe80::1", "", ""), Ok(6));
         assert_eq!(fixed("192.0.2.5/24", "", "nas", ""), Err(Problem::Server("nas".into())));
         assert_eq!(fixed("192.0.2.5/24", "", "", "4095"), Err(Problem::Vlan("4095".into())));
-        assert_eq!(fixed("192.0.2.5/32", "192.0.2.5", "", ""), Ok(5));
+        assert_eq!(fixed("192.0.2.5/32", "192.0.2.5", "", ""), Ok(6));
         let unknown = steps(&wanted(&["eth9"], Method::Dhcp), &links(&["eth0"]), Path::new("/lease"));
         assert_eq!(unknown, Err(Problem::Name("eth9".into())));
     }
