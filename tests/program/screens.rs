@@ -324,11 +324,9 @@ fn a_larger_disk_is_filled_and_a_copy_gets_names_of_its_own() {
     assert!(grown.contains("label-id: 0x1b2c3d4e"), "{grown}");
     // 40 MiB less the first 17.
     assert!(grown.contains("start=       34816, size=       47104, type=da"), "{grown}");
-    let check_data = || {
-        check_p1(&disk, Path::new(larger));
-        assert!(read(Path::new(larger), 17 * MIB, 6 * MIB) == read(&disk.path, 17 * MIB, 6 * MIB), "p2");
-    };
-    check_data();
+    let check_p2 = || assert!(read(Path::new(larger), 17 * MIB, 6 * MIB) == read(&disk.path, 17 * MIB, 6 * MIB), "p2");
+    check_p1(&disk, Path::new(larger));
+    check_p2();
 
     assign(&terminal, words, "node  ", &[ENTER], "larger.img");
     [DOWN, DOWN, DOWN, ENTER].iter().for_each(|key| terminal.press(key));
@@ -340,7 +338,15 @@ fn a_larger_disk_is_filled_and_a_copy_gets_names_of_its_own() {
     assert_eq!(terminal.finish(), 0);
     let copy = table(larger);
     assert!(copy.contains("label-id: 0x") && !copy.contains("0x1b2c3d4e"), "{copy}");
-    check_data();
+    check_p2();
+    // The file system is sound, and has a name of its own.
+    let p1 = directory.path().join("p1");
+    let uuid_on = |disk: &Path| {
+        std::fs::write(&p1, read(disk, MIB, 16 * MIB)).unwrap();
+        tests::run("e2fsck", ["-fn", p1.to_str().unwrap()]);
+        tests::run("blkid", ["-p", "-o", "value", "-s", "UUID", p1.to_str().unwrap()])
+    };
+    assert_ne!(uuid_on(Path::new(larger)), uuid_on(&disk.path));
 }
 
 /// From the first screen to an open share.
