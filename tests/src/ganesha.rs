@@ -123,10 +123,11 @@ impl Ganesha {
         while seconds() == self.started {
             thread::sleep(Duration::from_millis(10));
         }
-        self.started = seconds();
         self.server = Some(self.namespace.run(self.directory.path(), &line));
         self.namespace.wait_for(NFS_PORT);
         self.namespace.wait_for(MOUNT_PORT);
+        // It looked at its clock before it could be reached.
+        self.started = seconds();
     }
 
     /// Stops the server in the middle of whatever it does (SIGSTOP), or lets it go on.

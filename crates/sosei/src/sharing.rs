@@ -121,6 +121,8 @@ fn ids(attached: &Attached, path: &Path) -> Vec<String> {
     if attached.transport.as_deref() == Some("file") {
         ids.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
     }
+    // A file in the present directory is its own name.
+    ids.dedup();
     ids
 }
 
