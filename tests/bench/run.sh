@@ -30,6 +30,7 @@ measure() {
 median() { # NAME [COLUMN]
   awk -v c="${2:-1}" '{ print $c }' "$1.times" | sort --numeric-sort | awk '{ t[NR] = $1 } END { printf "%.2f", t[int((NR + 1) / 2)] }'
 }
+least() { awk -v c="${2:-1}" '{ print $c }' "$1.times" | sort --numeric-sort | awk 'NR == 1 { printf "%.2f", $1 }'; } # NAME [COLUMN]
 minus() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a - b }'; }
 spread() { sort --numeric-sort "$1.times" | awk '{ t[NR] = $1 } END { printf "%.2f to %.2f", t[1], t[NR] }'; }
 peak() { awk '$2 > m { m = $2 } END { printf "%d", m / 1024 }' "$1.times"; }
@@ -134,7 +135,7 @@ done
 
 say "writing $out"
 row() { echo "| $1 | $2 | $3 | $4 |"; }
-available=$(awk -v s="$(median save3)" -v n="$(nproc)" 'BEGIN { printf "%.2f", s * n }')
+available=$(awk -v s="$(least save3)" -v n="$(nproc)" 'BEGIN { printf "%.2f", s * n }')
 part() { echo "| $1 | $2 | $(ratio "$2" "$available") |"; }
 # The live medium is measured by live_medium.sh, into the same page.
 medium=$(sed -n '/^## Live medium/,$p' "$out")
@@ -168,15 +169,15 @@ $(row 'sosei save, second time, '"$changed"' MiB changed' "$(median second)" "$(
 | second save against partclone's full save | $(ratio "$(median partclone)" "$(median second)") times as fast | 10 |
 | stored by the second save against what changed | $(ratio "$first_second" "$((changed * 1048576))") | at most 1.5 |
 
-Where the processors' time of a save at level 3 goes, in seconds of one processor (medians):
+Where the processors' time of a save at level 3 goes, in seconds of one processor (the quickest round of each, as the machine lends its processors to others as well):
 
 | | seconds | part |
 |---|---|---|
-$(part 'zstd, as in its limit' "$(median limit3 3)")
-$(part 'names and checks of the records, as in their limit' "$(minus "$(median records3 3)" "$(median limit3 3)")")
-$(part 'the system for it: copying from and to the page cache, waking threads' "$(median save3 4)")
-$(part 'everything else' "$(minus "$(median save3 3)" "$(median records3 3)")")
-$(part 'idle' "$(minus "$available" "$(minus "$(median save3 3)" "-$(median save3 4)")")")
+$(part 'zstd, as in its limit' "$(least limit3 3)")
+$(part 'names and checks of the records, as in their limit' "$(minus "$(least records3 3)" "$(least limit3 3)")")
+$(part 'the system for it: copying from and to the page cache, waking threads' "$(least save3 4)")
+$(part 'everything else' "$(minus "$(least save3 3)" "$(least records3 3)")")
+$(part 'idle' "$(minus "$available" "$(minus "$(least save3 3)" "-$(least save3 4)")")")
 
 ## Restore
 
