@@ -16,7 +16,7 @@ cd "$here/../.."
 cargo build --quiet --workspace
 cargo test --quiet --workspace --test vm_boot -- --nocapture --test-threads 1 --include-ignored \
   memory_of_384 in_512_mib the_first_screen > "$out/printed"
-sed -n 's/^.*\.\.\. //; /s of the processor\|MiB available\|times the bare/p' "$out/printed" > "$out/times"
+sed -n 's/^.*\.\.\. //; s/^\.\.*//; /s of the processor\|MiB available\|times the bare/p' "$out/printed" > "$out/times"
 
 rest=$(sed '/^## Live medium/,$d' "$page")
 {
