@@ -113,10 +113,6 @@ fn lock(path: &Path, file: &File, try_lock: fn(&File) -> std::result::Result<(),
     })
 }
 
-fn is_refused_as_direct(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::InvalidInput
-}
-
 impl OpenDisk {
     fn open(path: &Path, access: Access) -> Result<Self> {
         let mut options = OpenOptions::new();
@@ -191,11 +187,15 @@ impl OpenDisk {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let file = self.file_for(offset, buffer);
-        match file.read_exact_at(buffer, offset) {
-            // A driver that asks for more of the place in memory than its sectors tell: that is no bad sector.
-            Err(error) if is_refused_as_direct(&error) && !std::ptr::eq(file, &self.buffered) => {
-                self.buffered.read_exact_at(buffer, offset)
+        self.or_buffered(self.file_for(offset, buffer), |file| file.read_exact_at(buffer, offset))
+    }
+
+    /// Reads or writes with a descriptor, and with the buffered one where the direct one is refused: a driver may ask
+    /// for more of the place in memory than its sectors tell, and that is no bad sector.
+    fn or_buffered(&self, file: &File, mut transfer: impl FnMut(&File) -> io::Result<()>) -> io::Result<()> {
+        match transfer(file) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput && !std::ptr::eq(file, &self.buffered) => {
+                transfer(&self.buffered)
             }
             other => other,
         }
@@ -206,13 +206,7 @@ impl OpenDisk {
         if end > self.size {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let file = self.file_for(offset, data);
-        match file.write_all_at(data, offset) {
-            Err(error) if is_refused_as_direct(&error) && !std::ptr::eq(file, &self.buffered) => {
-                self.buffered.write_all_at(data, offset)
-            }
-            other => other,
-        }
+        self.or_buffered(self.file_for(offset, data), |file| file.write_all_at(data, offset))
     }
 
     fn write_zeros(&self, extent: DiskExtent) -> io::Result<()> {

@@ -25,8 +25,8 @@ use std::sync::Mutex;
 
 use block::{Extents, InRegion};
 use image::{
-    CoverageMethod, CoverageRecord, DiskRecord, FileSystemRecord, LayerRecord, Machine, Manifest, NoteRecord,
-    RegionRecord, Store, StoreErrorKind, Tool, Totals, VolumeRecord, lock_name,
+    CoverageMethod, CoverageRecord, DiskRecord, FileSystemRecord, ImageName, LayerRecord, Machine, Manifest,
+    NoteRecord, RegionRecord, Store, StoreError, StoreErrorKind, Tool, Totals, VolumeRecord, lock_name,
 };
 
 pub(crate) use encode::clear_unused;
@@ -101,12 +101,7 @@ pub fn save_with_reports(
     let (for_repository, for_session) = settings.random.split_at(16);
     let image = &plan.request.image;
     open_or_make_repository(store, for_repository.try_into().unwrap_or_default())?;
-    let lock = match store.lock(&lock_name(image)) {
-        Err(error) if error.kind == StoreErrorKind::Locked => {
-            return Err(Refusal::ImageBusy(image.to_string()).into());
-        }
-        other => other?,
-    };
+    let lock = store.lock(&lock_name(image)).map_err(|error| busy_or(image, error))?;
     // Looked at again under the lock: another session may have finished in between.
     if image_exists(store, image)? {
         return Err(Refusal::ImageExists(image.to_string()).into());
@@ -149,13 +144,8 @@ pub fn save_with_reports(
     check_maps(store, &manifest)?;
     write_checklists(store, &manifest)?;
     write_reports(store, image, &reports(&manifest))?;
-    match lock.confirm() {
-        // Somebody removed the lock, and another session may have written into this image meanwhile.
-        Err(error) if error.kind == StoreErrorKind::Locked => {
-            return Err(Refusal::ImageBusy(image.to_string()).into());
-        }
-        other => other?,
-    }
+    // Where somebody removed the lock, another session may have written into this image meanwhile.
+    lock.confirm().map_err(|error| busy_or(image, error))?;
     manifest.publish(store).map_err(|error| match error {
         image::Error::Store(error) if error.kind == StoreErrorKind::AlreadyExists => {
             Error::from(Refusal::ImageExists(image.to_string()))
@@ -163,6 +153,14 @@ pub fn save_with_reports(
         other => other.into(),
     })?;
     Ok(manifest)
+}
+
+/// What an error of the image's lock means to whoever saves.
+fn busy_or(image: &ImageName, error: StoreError) -> Error {
+    match error.kind {
+        StoreErrorKind::Locked => Refusal::ImageBusy(image.to_string()).into(),
+        _ => error.into(),
+    }
 }
 
 /// Reads every map back: an image whose maps another session or a faulty target has changed must not exist.

@@ -2,7 +2,7 @@
 
 use crate::language::t;
 use cluster::drbd::Version;
-use image::{CoverageMethod, DiskRecord, LayerRecord, RegionRecord, VolumeRecord};
+use image::{CoverageMethod, DiskRecord, LayerRecord, RegionRecord, Totals, VolumeRecord};
 use layout::{Change, Layout, Region, RegionKind, TableKind};
 use serde_json::{Value, json};
 use session::MirrorHalf;
@@ -22,6 +22,13 @@ pub fn disk(name: &str, layout: &Layout, hardware: &[Option<&str>]) -> String {
     parts.push(sectors.into_owned());
     parts.extend(hardware.iter().flatten().map(|part| (*part).to_owned()));
     format!("{name}: {}", parts.join(", "))
+}
+
+/// What a save stored, in one line.
+pub fn stored(totals: &Totals) -> String {
+    let (new, stored) = (bytes(totals.new_bytes), bytes(totals.stored_bytes));
+    let (known, zero) = (bytes(totals.known_bytes), bytes(totals.zero_bytes));
+    t!("save.stored", new = new, stored = stored, known = known, zero = zero).into_owned()
 }
 
 /// The first columns of a region: name, start, size, what it is.

@@ -174,14 +174,7 @@ impl Saved {
         let Manifest { image, totals, .. } = &self.manifest;
         let time = timing(totals.saved_bytes, totals.milliseconds);
         let done = t!("save.done", image = image, size = bytes(totals.saved_bytes), time = time);
-        let stored = t!(
-            "save.stored",
-            new = bytes(totals.new_bytes),
-            stored = bytes(totals.stored_bytes),
-            known = bytes(totals.known_bytes),
-            zero = bytes(totals.zero_bytes)
-        );
-        let mut lines = vec![done.into_owned(), stored.into_owned()];
+        let mut lines = vec![done.into_owned(), describe::stored(totals)];
         if totals.unreadable_bytes > 0 {
             lines.push(t!("save.unreadable", size = bytes(totals.unreadable_bytes)).into_owned());
         }

@@ -98,14 +98,7 @@ pub fn lines(manifest: &Manifest) -> Vec<String> {
     }
     let totals = &manifest.totals;
     let all = t!("show.totals", saved = bytes(totals.saved_bytes), disks = bytes(totals.disk_bytes));
-    let stored = t!(
-        "save.stored",
-        new = bytes(totals.new_bytes),
-        stored = bytes(totals.stored_bytes),
-        known = bytes(totals.known_bytes),
-        zero = bytes(totals.zero_bytes)
-    );
-    lines.extend([String::new(), all.into_owned(), stored.into_owned()]);
+    lines.extend([String::new(), all.into_owned(), describe::stored(totals)]);
     lines
 }
 
