@@ -42,6 +42,7 @@ pub mod terminal;
 pub mod tool;
 pub mod vm;
 pub mod vmfs;
+pub mod wait;
 
 pub use file_disk::FileDisk;
 pub use mount::{LoopDevice, Mounted, Protected};

@@ -98,7 +98,7 @@ impl Drop for LoopDevice {
         let name = self.path.file_name().unwrap_or_default();
         let backing = Path::new("/sys/class/block").join(name).join("loop/backing_file");
         let began = Instant::now();
-        while backing.exists() && began.elapsed() < Duration::from_secs(2) {
+        while backing.exists() && began.elapsed() < Duration::from_secs(20) {
             thread::sleep(Duration::from_millis(5));
         }
     }

@@ -16,6 +16,7 @@ use crate::ganesha::Ganesha;
 use crate::proxy::Proxy;
 use crate::sample::MIB;
 use crate::sessions::assert_whole;
+use crate::wait::LIMIT;
 
 /// A server with one export, and a disk of bytes that do not shrink.
 pub struct Scene {
@@ -79,12 +80,12 @@ pub fn lease_times() -> LeaseTimes {
     LeaseTimes { beat: Duration::from_millis(200), trusted: Duration::from_secs(1), lease: Duration::from_secs(4) }
 }
 
-/// Waits that are short, so that tests are.
+/// Calls that are soon given up and sent again, so that tests are short, for as long as a busy machine may need.
 pub fn quick() -> Patience {
     Patience {
         first_pause: Duration::from_millis(10),
         longest_pause: Duration::from_millis(200),
-        give_up_after: Duration::from_secs(30),
+        give_up_after: LIMIT,
         first_contact: Duration::from_secs(8),
         call_deadline: Duration::from_secs(2),
     }
