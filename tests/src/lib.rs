@@ -25,6 +25,7 @@ pub mod nfs_scene;
 pub mod ntfs;
 pub mod object_storage;
 pub mod partclone;
+pub mod patience;
 pub mod program;
 pub mod proxy;
 pub mod rates;
