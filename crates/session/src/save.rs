@@ -18,6 +18,7 @@ mod encode;
 mod level;
 mod packs;
 mod plan;
+mod slots;
 mod space;
 mod write;
 

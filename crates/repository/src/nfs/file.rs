@@ -207,9 +207,12 @@ impl StoreFile for NfsFile {
             let block = Block { offset: self.position, bytes: Arc::new(bytes) };
             self.position = self.position.saturating_add(u64::try_from(block.bytes.len()).unwrap_or(u64::MAX));
             self.check(&self.outgoing.state())?;
-            return self.outgoing.write(&self.server, &block, true).map(drop);
+            let written = self.outgoing.write(&self.server, &block, true);
+            let outcome = written.map(|taken| self.outgoing.keep(block, taken, true));
+            self.outgoing.state().fail(outcome);
+        } else {
+            self.send()?;
         }
-        self.send()?;
         while !self.wait_for_answers()? {
             self.outgoing.state().is_committing = true;
             self.outgoing.commit(&self.server);

@@ -3,31 +3,17 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-use block::{AlignedBuffer, Extents, InRegion, RegionExtent, is_zero};
+use block::{Extents, InRegion, RegionExtent, is_zero};
 use crossbeam_channel::{Receiver, Sender};
 use image::{ChunkContent, ChunkGrid, ChunkId, ChunkIndex, Encoder};
 
 use super::batch::Batch;
 use super::level::LevelControl;
+use super::slots::Slot;
 use super::write::Alarm;
 use crate::error::{Error, Result};
 use crate::source::slice_of;
 use crate::stages::{Stage, Stages};
-
-/// Memory of one batch, which goes round: new memory for each would cost as much as hashing it.
-pub struct Slot {
-    /// The bytes of the source.
-    pub bytes: AlignedBuffer,
-    /// The records of new chunks, one after the other.
-    pub records: Vec<u8>,
-}
-
-impl Slot {
-    /// For batches of up to `length` bytes.
-    pub fn new(length: usize) -> Self {
-        Self { bytes: AlignedBuffer::new(length), records: Vec::new() }
-    }
-}
 
 /// A batch that was read: its first bytes are the chunks, in order; for a hole they mean nothing.
 pub struct ReadBatch {

@@ -10,10 +10,11 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use image::{ChunkGrid, ChunkIndex, MapSummary, MapWriter, Store, Totals, map_path};
 
 use super::batch::{BATCH_BYTES, Batch, Batches};
-use super::encode::{self, EncodedBatch, Encoding, ReadBatch, Slot};
+use super::encode::{self, EncodedBatch, Encoding, ReadBatch};
 use super::level::LevelControl;
 use super::packs::{PackWriter, finish_packs};
 use super::plan::SavePlan;
+use super::slots::{Returns, Slots};
 use super::space::SpaceWatch;
 use super::{SaveSettings, Unreadable};
 use crate::error::{Error, Result};
@@ -80,10 +81,7 @@ pub fn run(job: &Job<'_>) -> Result<Outcome> {
             .map(|place| (ChunkGrid::new(place.region.extent.length()), &place.planned.extents))
             .collect(),
     };
-    let (return_slot, slots) = bounded(SLOTS);
-    for _ in 0..SLOTS {
-        let _ = return_slot.send(Slot::new(usize::try_from(BATCH_BYTES).unwrap_or_default()));
-    }
+    let slots = Slots::new(SLOTS, usize::try_from(BATCH_BYTES).unwrap_or_default());
     let (to_encoders, read) = bounded(SLOTS / 4);
     let (to_writer, encoded) = bounded(SLOTS / 4);
     // None waits: a pack may be kept in memory until it is stable.
@@ -93,9 +91,9 @@ pub fn run(job: &Job<'_>) -> Result<Outcome> {
     let (written, finished) = thread::scope(|scope| {
         // A reader takes a slot with it when it ends; were there more of them, the last would wait for ever.
         for _ in 0..job.settings.readers.clamp(1, SLOTS) {
-            let (slots, to_encoders) = (slots.clone(), to_encoders.clone());
+            let (slots, to_encoders) = (&slots, to_encoders.clone());
             let work = Reading { job, places: &places, batches: &batches, unreadable: &unreadable, stages: &stages };
-            scope.spawn(move || read_batches(&work, &slots, &to_encoders));
+            scope.spawn(move || read_batches(&work, slots, &to_encoders));
         }
         for _ in 0..job.settings.encoders.max(1) {
             let (read, to_writer) = (read.clone(), to_writer.clone());
@@ -110,9 +108,10 @@ pub fn run(job: &Job<'_>) -> Result<Outcome> {
             })
             .collect();
         // The stages own their ends now; what is left here would keep the channels open for ever.
-        drop((slots, to_encoders, read, to_writer, full_packs));
+        drop((to_encoders, read, to_writer, full_packs));
+        let returns = slots.returns();
         let packs = PackWriter::new(job.store, &job.plan.request.image, to_finisher);
-        let written = packs.and_then(|packs| Writer::new(job, &places, packs, return_slot, &stages).run(encoded));
+        let written = packs.and_then(|packs| Writer::new(job, &places, packs, returns, &stages).run(encoded));
         let panicked = || Err(Error::System(std::io::Error::other("the thread that finishes packs panicked")));
         let finished = finishers.into_iter().map(|finisher| finisher.join().unwrap_or_else(|_| panicked()));
         (written, finished.fold(Ok(()), Result::and))
@@ -161,12 +160,12 @@ struct Reading<'a, 'job> {
 }
 
 /// The stage of a reader thread.
-fn read_batches(work: &Reading<'_, '_>, slots: &Receiver<Slot>, output: &Sender<Result<ReadBatch>>) {
+fn read_batches(work: &Reading<'_, '_>, slots: &Slots, output: &Sender<Result<ReadBatch>>) {
     let Reading { job, places, batches, unreadable, stages } = *work;
     let _alarm = Alarm(output.clone());
     // The slot comes first: a reader that held a batch without one would keep the writer waiting
     // for it while others used up all slots.
-    while let Ok(mut slot) = slots.recv() {
+    while let Some(mut slot) = slots.take() {
         if job.cancel.is_cancelled() {
             return;
         }
@@ -228,7 +227,7 @@ struct Writer<'a> {
     job: &'a Job<'a>,
     places: &'a [Place<'a>],
     packs: PackWriter<'a>,
-    return_slot: Sender<Slot>,
+    returns: Returns<'a>,
     /// Batches that came before their turn.
     early: BTreeMap<u64, EncodedBatch>,
     next_sequence: u64,
@@ -246,14 +245,14 @@ impl<'a> Writer<'a> {
         job: &'a Job<'a>,
         places: &'a [Place<'a>],
         packs: PackWriter<'a>,
-        return_slot: Sender<Slot>,
+        returns: Returns<'a>,
         stages: &'a Stages,
     ) -> Self {
         Self {
             job,
             places,
             packs,
-            return_slot,
+            returns,
             early: BTreeMap::new(),
             next_sequence: 0,
             finished: Vec::new(),
@@ -296,8 +295,7 @@ impl<'a> Writer<'a> {
         self.totals.known_bytes = self.totals.known_bytes.saturating_add(encoded.known_bytes);
         self.totals.zero_bytes = self.totals.zero_bytes.saturating_add(encoded.zero_bytes);
         self.count_saved(encoded.batch);
-        // Readers that have ended need no slots.
-        let _ = self.return_slot.send(encoded.slot);
+        self.returns.give(encoded.slot);
         Ok(())
     }
 
