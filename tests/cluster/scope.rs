@@ -17,11 +17,18 @@ const METADATA: u64 = 48 * MIB;
 /// A disk with half of a mirror in p2 (internal metadata), and one with its metadata in p3.
 fn node(name: &str, current: u64, before: u64) -> SampleDisk {
     let disk = SampleDisk::new(name, 64 * MIB);
-    disk.sgdisk(&["-n1:1M:+4M", "-n2:8M:+32M", &format!("-n3:{}M:+4M", DATA / MIB), "-n4:48M:+8M"]);
+    divide(&disk, &[(1, 4), (8, 32), (DATA / MIB, 4), (48, 8)]);
     disk.write(MIB, &content(1, 3 * MIB as usize));
     disk.write(8 * MIB, &content(2, 31 * MIB as usize));
     put(&disk, 8 * MIB, 32 * MIB, "internal", current, before);
     disk
+}
+
+/// Partitions of a GPT: first MiB and number of them.
+fn divide(disk: &SampleDisk, partitions: &[(u64, u64)]) {
+    let lines = partitions.iter().map(|(start, size)| format!("start={start}MiB, size={size}MiB\n"));
+    // Every call of sgdisk sleeps for a second.
+    disk.divide(512, &format!("label: gpt\n{}", lines.collect::<String>()));
 }
 
 /// Metadata made by drbdmeta at the place of a partition, with generations as after an orderly shutdown.
@@ -213,7 +220,7 @@ fn all_nodes_come_back_only_from_a_set_that_was_saved_with_the_cluster_stopped()
 #[test]
 fn a_mirror_finds_its_metadata_where_it_looks_for_them() {
     let (repository, disk) = (Repository::new(), SampleDisk::new("node.img", 64 * MIB));
-    disk.sgdisk(&["-n1:1M:+4M", "-n2:8M:+32M"]);
+    divide(&disk, &[(1, 4), (8, 32)]);
     put(&disk, 8 * MIB, 32 * MIB, "internal", 0x10, 0);
     repository.save("node", &disk, &[]);
     let larger = disk.destination("larger.img", 80 * MIB);
@@ -247,7 +254,7 @@ fn data_do_not_come_back_under_metadata_that_stay() {
 /// smaller than all of them.
 fn node_with_external(bytes: u64) -> SampleDisk {
     let disk = SampleDisk::new("node.img", 64 * MIB);
-    disk.sgdisk(&["-n1:1M:+4M", "-n2:8M:+16M", "-n3:24M:+8M", &format!("-n4:{}M:+8M", METADATA / MIB)]);
+    divide(&disk, &[(1, 4), (8, 16), (24, 8), (METADATA / MIB, 8)]);
     disk.write(MIB, &content(1, MIB as usize));
     disk.write(24 * MIB, &content(3, MIB as usize));
     put(&disk, 8 * MIB, 16 * MIB, "internal", 0x10, 0);
@@ -351,12 +358,12 @@ fn root_with(files: &[(&str, &str)]) -> Vec<u8> {
 /// A system disk with its root in p2, a disk with data in p3, and one with metadata in p1.
 fn node_with_metadata_apart() -> [SampleDisk; 3] {
     let system = SampleDisk::new("system.img", 16 * MIB);
-    system.divide(512, "label: gpt\nstart=1MiB, size=1MiB\nstart=2MiB, size=8MiB\n");
+    divide(&system, &[(1, 1), (2, 8)]);
     let data = SampleDisk::new("data.img", 16 * MIB);
     data.divide(512, "label: gpt\np3 : start=1MiB, size=8MiB\n");
     data.write(MIB, &content(1, MIB as usize));
     let metadata = SampleDisk::new("metadata.img", 16 * MIB);
-    metadata.divide(512, "label: gpt\nstart=1MiB, size=8MiB\n");
+    divide(&metadata, &[(1, 8)]);
     // As long as the root, which might hold the data if nobody said where they are.
     metadata.write(MIB, &external(8 * MIB)[0]);
     [system, data, metadata]
@@ -523,7 +530,7 @@ fn a_half_in_a_logical_volume_is_asked_for_and_marked_too() {
 #[test]
 fn every_index_of_a_device_for_metadata_is_marked() {
     let (repository, disk) = (Repository::new(), SampleDisk::new("node.img", 300 * MIB));
-    disk.sgdisk(&["-n1:1M:+270M"]);
+    divide(&disk, &[(1, 270)]);
     for (number, current) in [(0, 0x10), (1, 0x20)] {
         put(&disk, MIB, 270 * MIB, &number.to_string(), current, 0);
     }
