@@ -9,7 +9,7 @@ use super::Machine;
 use crate::terminal::key;
 
 /// A key that moves a mark is followed by the moved mark within this time.
-const REACTION: Duration = Duration::from_secs(60);
+const REACTION: Duration = crate::wait::LIMIT;
 /// More screens than any job has.
 const MOST_SCREENS: usize = 40;
 
