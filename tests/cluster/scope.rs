@@ -17,11 +17,18 @@ const METADATA: u64 = 48 * MIB;
 /// A disk with half of a mirror in p2 (internal metadata), and one with its metadata in p3.
 fn node(name: &str, current: u64, before: u64) -> SampleDisk {
     let disk = SampleDisk::new(name, 64 * MIB);
-    disk.sgdisk(&["-n1:1M:+4M", "-n2:8M:+32M", &format!("-n3:{}M:+4M", DATA / MIB), "-n4:48M:+8M"]);
+    divide(&disk, &[(1, 4), (8, 32), (DATA / MIB, 4), (48, 8)]);
     disk.write(MIB, &content(1, 3 * MIB as usize));
     disk.write(8 * MIB, &content(2, 31 * MIB as usize));
     put(&disk, 8 * MIB, 32 * MIB, "internal", current, before);
     disk
+}
+
+/// Partitions of a GPT: first MiB and number of them.
+fn divide(disk: &SampleDisk, partitions: &[(u64, u64)]) {
+    let lines = partitions.iter().map(|(start, size)| format!("start={start}MiB, size={size}MiB\n"));
+    // Every call of sgdisk sleeps for a second.
+    disk.divide(512, &format!("label: gpt\n{}", lines.collect::<String>()));
 }
 
 /// Metadata made by drbdmeta at the place of a partition, with generations as after an orderly shutdown.
@@ -213,7 +220,7 @@ fn all_nodes_come_back_only_from_a_set_that_was_saved_with_the_cluster_stopped()
 #[test]
 fn a_mirror_finds_its_metadata_where_it_looks_for_them() {
     let (repository, disk) = (Repository::new(), SampleDisk::new("node.img", 64 * MIB));
-    disk.sgdisk(&["-n1:1M:+4M", "-n2:8M:+32M"]);
+    divide(&disk, &[(1, 4), (8, 32)]);
     put(&disk, 8 * MIB, 32 * MIB, "internal", 0x10, 0);
     repository.save("node", &disk, &[]);
     let larger = disk.destination("larger.img", 80 * MIB);
@@ -247,7 +254,7 @@ fn data_do_not_come_back_under_metadata_that_stay() {
 /// smaller than all of them.
 fn node_with_external(bytes: u64) -> SampleDisk {
     let disk = SampleDisk::new("node.img", 64 * MIB);
-    disk.sgdisk(&["-n1:1M:+4M", "-n2:8M:+16M", "-n3:24M:+8M", &format!("-n4:{}M:+8M", METADATA / MIB)]);
+    divide(&disk, &[(1, 4), (8, 16), (24, 8), (METADATA / MIB, 8)]);
     disk.write(MIB, &content(1, MIB as usize));
     disk.write(24 * MIB, &content(3, MIB as usize));
     put(&disk, 8 * MIB, 16 * MIB, "internal", 0x10, 0);
@@ -335,29 +342,28 @@ fn data_of_a_mirror_may_be_a_logical_volume_on_several_disks() {
     }
 }
 
-/// A system disk with its root in p2, a disk with data in p3, and one with metadata in p1.
-fn node_that_is_configured(conf: &str, resource: &str) -> [SampleDisk; 3] {
+/// A file system of 8 MiB of a Linux system with these files.
+fn root_with(files: &[(&str, &str)]) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     let (tree, root) = (directory.path().join("tree"), directory.path().join("root"));
-    for (path, text) in [
-        ("usr/lib/os-release", "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n"),
-        ("etc/drbd.conf", conf),
-        ("etc/drbd.d/r0.res", resource),
-    ] {
+    for (path, text) in [("usr/lib/os-release", "NAME=Debian\n")].iter().chain(files) {
         let path = tree.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
-    fs::File::create(&root).unwrap().set_len(8 * MIB).unwrap();
-    run("mke2fs", ["-q", "-F", "-t", "ext4", "-d", tree.to_str().unwrap(), root.to_str().unwrap()]);
+    run("mke2fs", ["-q", "-t", "ext4", "-d", tree.to_str().unwrap(), root.to_str().unwrap(), "8M"]);
+    fs::read(&root).unwrap()
+}
+
+/// A system disk with its root in p2, a disk with data in p3, and one with metadata in p1.
+fn node_with_metadata_apart() -> [SampleDisk; 3] {
     let system = SampleDisk::new("system.img", 16 * MIB);
-    system.sgdisk(&["-n1:1M:+1M", "-n2:2M:+8M"]);
-    system.write(2 * MIB, &fs::read(&root).unwrap());
+    divide(&system, &[(1, 1), (2, 8)]);
     let data = SampleDisk::new("data.img", 16 * MIB);
-    data.sgdisk(&["-n3:1M:+8M"]);
+    data.divide(512, "label: gpt\np3 : start=1MiB, size=8MiB\n");
     data.write(MIB, &content(1, MIB as usize));
     let metadata = SampleDisk::new("metadata.img", 16 * MIB);
-    metadata.sgdisk(&["-n1:1M:+8M"]);
+    divide(&metadata, &[(1, 8)]);
     // As long as the root, which might hold the data if nobody said where they are.
     metadata.write(MIB, &external(8 * MIB)[0]);
     [system, data, metadata]
@@ -377,9 +383,10 @@ fn the_configuration_of_a_node_tells_which_device_metadata_belong_to() {
         ("other name", conf.to_owned(), resource.replace("/dev/sdb3", "/dev/disk/by-uuid/1"), 4),
         ("no configuration", conf.to_owned(), String::new(), 4),
     ];
+    let [system, data, metadata] = &node_with_metadata_apart();
     for (name, conf, resource, status) in variants {
-        let (repository, disks) = (Repository::new(), node_that_is_configured(&conf, &resource));
-        let [system, data, metadata] = &disks;
+        let repository = Repository::new();
+        system.write(2 * MIB, &root_with(&[("etc/drbd.conf", &conf), ("etc/drbd.d/r0.res", &resource)]));
         repository.save("node", system, &[data.text(), metadata.text()]);
         let restore = |disk: &SampleDisk| {
             let given = format!("{}={}", disk_name(disk), disk.destination("new.img", 16 * MIB).display());
@@ -398,6 +405,52 @@ fn the_configuration_of_a_node_tells_which_device_metadata_belong_to() {
             assert_eq!(refused.code(), "mirror-metadata");
         }
     }
+}
+
+#[test]
+fn both_halves_of_a_mirror_are_compared_and_only_their_lengths_must_be_equal() {
+    let guids = ["11111111-2222-4333-8444-555555555501", "11111111-2222-4333-8444-555555555502"];
+    let server = |number: usize| {
+        let guid = guids[number];
+        format!("<server name=\"n{number}\"><parameters><volumeguid>{guid}</volumeguid></parameters></server>")
+    };
+    let clp = format!(
+        "<?xml version=\"1.0\" encoding=\"ASCII\"?><root><resource><md name=\"md1\"><parameters/>{}{}</md></resource></root>",
+        server(0),
+        server(1)
+    );
+    let root = root_with(&[("opt/nec/clusterpro/etc/clp.conf", &clp)]);
+    let node = |number: usize, start: u64, size: u64| {
+        let disk = SampleDisk::new(&format!("n{number}.img"), 24 * MIB);
+        let part = format!("start={}MiB, size={}MiB, uuid={}", start / MIB, size / MIB, guids[number]);
+        disk.divide(512, &format!("label: gpt\nstart=1MiB, size=8MiB\n{part}\n"));
+        disk.write(MIB, &root);
+        disk.write(start, &content(1, size as usize));
+        disk
+    };
+    let repository = Repository::new();
+    let sets = [("equal", 4 * MIB), ("longer", 6 * MIB)];
+    for (set, size) in sets {
+        repository.save(&format!("n0-{set}"), &node(0, 10 * MIB, 4 * MIB), &["--set", set]);
+        repository.save(&format!("n1-{set}"), &node(1, 12 * MIB, size), &["--set", set]);
+        let half = |number: u64, start: u64, length: u64| {
+            let (image, region) = (format!("n{number}-{set}"), format!("n{number}:p2"));
+            json!({ "image": image, "region": region, "start": start, "length": length })
+        };
+        let pair = json!({
+            "resource": "md1", "is_equal": set == "equal",
+            "halves": [half(0, 10 * MIB, 4 * MIB), half(1, 12 * MIB, size)],
+        });
+        assert_eq!(repository.set("show", set).expect(0).json()["pairs"], json!([pair]));
+    }
+    let told = |set: &str, language: &str| {
+        let shown = sosei(["set", "show", repository.target(), set, "--lang", language]).expect(0).stdout;
+        shown.lines().find(|line| line.contains("md1")).map(str::to_owned).unwrap_or(shown)
+    };
+    let halves = "md1 n0-equal: n0:p2 (10485760 + 4194304) and n1-equal: n1:p2 (12582912 + 4194304)";
+    assert_eq!(told("equal", "en").trim(), format!("= {halves}: equal in length"));
+    assert!(told("longer", "en").trim().starts_with("! md1 n0-longer: n0:p2"), "{}", told("longer", "en"));
+    assert!(told("longer", "ja").contains("長さが異なります"), "{}", told("longer", "ja"));
 }
 
 fn disk_name(disk: &SampleDisk) -> String {
@@ -477,7 +530,7 @@ fn a_half_in_a_logical_volume_is_asked_for_and_marked_too() {
 #[test]
 fn every_index_of_a_device_for_metadata_is_marked() {
     let (repository, disk) = (Repository::new(), SampleDisk::new("node.img", 300 * MIB));
-    disk.sgdisk(&["-n1:1M:+270M"]);
+    divide(&disk, &[(1, 270)]);
     for (number, current) in [(0, 0x10), (1, 0x20)] {
         put(&disk, MIB, 270 * MIB, &number.to_string(), current, 0);
     }
