@@ -17,6 +17,7 @@ pub mod fuzz_image;
 pub mod fuzz_seals;
 pub mod ganesha;
 pub mod hive;
+pub mod kerberos;
 pub mod medium;
 pub mod mount;
 pub mod network_faults;

@@ -229,7 +229,7 @@ pub fn user_id() -> u32 {
 
 /// A port that nobody uses, and that the kernel gives to no connection either: between now and the last time that the
 /// server is started again, any connection of any test could take one of those.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
     let end: u32 = range.split_whitespace().next().unwrap().parse().unwrap();

@@ -54,7 +54,7 @@ impl Scene {
             share: "images".into(),
             path: below.into(),
             user: Some(USER.into()),
-            domain: None,
+            ..SmbAddress::default()
         }
     }
 

@@ -36,6 +36,21 @@ pub struct SmbAddress {
     pub user: Option<String>,
     /// Domain or work group of the user.
     pub domain: Option<String>,
+    /// Who speaks to the server, where that was asked for.
+    pub client: Option<SmbClient>,
+    /// Whether the user shows a ticket of Kerberos instead of a password. This program itself can't.
+    pub is_kerberos: bool,
+    /// Whether nothing may be read on the way, whatever the share demands.
+    pub must_encrypt: bool,
+}
+
+/// Who speaks to an SMB server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SmbClient {
+    /// This program itself.
+    Program,
+    /// The client of the kernel, which mounts the share.
+    Kernel,
 }
 
 /// A part of a bucket of object storage that speaks S3.

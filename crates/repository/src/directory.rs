@@ -50,7 +50,7 @@ impl DirectoryStore {
     }
 
     fn error(&self, operation: &'static str, path: &str, source: io::Error) -> StoreError {
-        StoreError { kind: (&source).into(), location: self.location(), path: path.to_owned(), operation, source }
+        StoreError { kind: kind_of(&source), location: self.location(), path: path.to_owned(), operation, source }
     }
 
     fn open_for_reading(&self, path: &str) -> io::Result<Arc<File>> {
@@ -213,6 +213,8 @@ impl Store for DirectoryStore {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => break,
+                // The file was opened for writing: on a mounted SMB share this is how the kernel says that another has it.
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::PermissionDenied => break,
                 Err(TryLockError::Error(error)) => return Err(self.error("locking", &path, error)),
             }
             let lock = DirectoryLock { file, root: self.root.clone(), path: path.clone() };
@@ -231,11 +233,13 @@ impl Store for DirectoryStore {
 
 /// Renames, failing where the new name is taken.
 fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
-    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Ok(()) => return Ok(()),
-        // The file system knows no such flag (NFS, some FUSE file systems).
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
-        Err(error) => return Err(error.into()),
+    if !is_smb(from) {
+        match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(()),
+            // The file system knows no such flag (NFS, some FUSE file systems).
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     match fs::hard_link(from, to) {
         Ok(()) => fs::remove_file(from),
@@ -244,6 +248,34 @@ fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
         // still replace each other here; the lock of the session keeps them apart on one machine.
         Err(_) if to.exists() => Err(io::ErrorKind::AlreadyExists.into()),
         Err(_) => fs::rename(from, to),
+    }
+}
+
+/// Whether a file is on a mounted SMB share. There the kernel looks whether a name is free and then asks the server to
+/// replace it: two machines can do that at the same instant. A second name (hard link) is given by the server alone, once.
+///
+/// Source: Linux 6.1 `fs/cifs` (`smb2inode.c`: a rename asks to replace, a link does not), `include/uapi/linux/magic.h`.
+fn is_smb(path: &Path) -> bool {
+    const CIFS: i64 = 0xFF53_4D42;
+    const SMB2: i64 = 0xFE53_4D42;
+    rustix::fs::statfs(path).is_ok_and(|status| [CIFS, SMB2].contains(&status.f_type))
+}
+
+/// What an error means; some only come from a directory that a server keeps.
+fn kind_of(error: &io::Error) -> StoreErrorKind {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(
+            Errno::HOSTDOWN
+            | Errno::HOSTUNREACH
+            | Errno::NETDOWN
+            | Errno::NETUNREACH
+            | Errno::TIMEDOUT
+            | Errno::CONNRESET
+            | Errno::CONNABORTED
+            | Errno::CONNREFUSED
+            | Errno::NOTCONN,
+        ) => StoreErrorKind::Unreachable,
+        _ => error.into(),
     }
 }
 
@@ -258,7 +290,7 @@ struct DirectoryFile {
 impl DirectoryFile {
     fn error(&self, operation: &'static str, source: io::Error) -> StoreError {
         let (location, path) = (self.location.clone(), self.path.clone());
-        StoreError { kind: (&source).into(), location, path, operation, source }
+        StoreError { kind: kind_of(&source), location, path, operation, source }
     }
 }
 
@@ -307,7 +339,7 @@ impl Lock for DirectoryLock {
             Ok(true) => Ok(()),
             Ok(false) => Err(locked(location, &self.path)),
             Err(source) => {
-                let (kind, path) = ((&source).into(), self.path.clone());
+                let (kind, path) = (kind_of(&source), self.path.clone());
                 Err(StoreError { kind, location, path, operation: "locking", source })
             }
         }
@@ -358,6 +390,15 @@ mod tests {
         fs::write(&to, b"old").unwrap();
         assert_eq!(rename_without_replacing(&from, &to).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&to).unwrap(), b"old");
+    }
+
+    #[test]
+    fn a_server_that_is_away_is_no_error_of_the_disk() {
+        let kind = |number: Errno| kind_of(&number.into());
+        assert_eq!(kind(Errno::HOSTDOWN), StoreErrorKind::Unreachable);
+        assert_eq!(kind(Errno::TIMEDOUT), StoreErrorKind::Unreachable);
+        assert_eq!(kind(Errno::IO), StoreErrorKind::Io);
+        assert_eq!(kind(Errno::ACCESS), StoreErrorKind::Denied);
     }
 
     #[test]

@@ -12,14 +12,14 @@ mod runtime;
 mod s3;
 mod smb;
 
-pub use address::{NfsAddress, S3Address, Secret, SmbAddress, host_and_port};
+pub use address::{NfsAddress, S3Address, Secret, SmbAddress, SmbClient, host_and_port};
 pub use directory::DirectoryStore;
 pub use lease::{LOCKS_DIRECTORY, LeaseTimes, Leases};
 pub use leased::LeasedStore;
 pub use nfs::NfsStore;
 pub use patience::{Contact, Fault, Line, Patience, TICK, Watch};
 pub use s3::{S3Keys, S3Store};
-pub use smb::SmbStore;
+pub use smb::{EncryptionNotAgreed, SmbStore, kind_of_status};
 
 /// A part of a name that nobody else uses.
 pub(crate) fn random_name() -> String {

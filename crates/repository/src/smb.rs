@@ -20,8 +20,10 @@ use crate::patience::{Fault, Line, Patience, Watch};
 use crate::random_name;
 use crate::runtime::Runtime;
 use file::SmbFile;
+pub use share::EncryptionNotAgreed;
 use share::{Open, Opened, Share};
 use smb2::types::{FileId, SessionId};
+pub use status::kind_of_status;
 
 /// Files kept open for reading: enough for the packs that one restore reads at a time.
 const OPEN_FILES_LIMIT: usize = 32;

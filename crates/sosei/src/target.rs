@@ -3,8 +3,11 @@
 mod address;
 mod credentials_file;
 mod export;
+mod mounting;
 mod prompt;
 mod secret;
+mod share;
+mod ticket;
 mod usb;
 
 use std::path::{Path, PathBuf};
@@ -13,11 +16,13 @@ use std::sync::Arc;
 use crate::language::t;
 use image::Store;
 use repository::{
-    DirectoryStore, NfsAddress, NfsStore, Patience, S3Address, S3Store, SmbAddress, SmbStore, Watch, host_and_port,
+    DirectoryStore, EncryptionNotAgreed, NfsAddress, NfsStore, Patience, S3Address, S3Store, SmbAddress, SmbClient,
+    SmbStore, Watch, host_and_port,
 };
 use session::{Cancel, Event};
 
 use self::address::{Address, AddressError, Part};
+use self::share::Login;
 use crate::arguments::General;
 use crate::failure::Failure;
 use crate::operator::{Credentials, Operator, Reporter};
@@ -49,6 +54,9 @@ enum Mounted {
     /// An export.
     #[expect(dead_code, reason = "held until it is dropped")]
     Export(export::Export),
+    /// A share.
+    #[expect(dead_code, reason = "held until it is dropped")]
+    Share(share::Share),
 }
 
 impl Target {
@@ -110,7 +118,7 @@ fn open_with(
         Address::Usb { label, path } => usb::open(text, &label, &path, disks, purpose),
         Address::Nfs(address) if address.version == Some(4) => export::open(text, &address, cancel),
         Address::Nfs(address) => open_nfs(&address, watch(reporter, cancel)),
-        Address::Smb(address) => open_smb(address, credentials, reporter, cancel),
+        Address::Smb(address) => open_smb(text, address, credentials, reporter, cancel),
         Address::S3(address) => open_s3(address, credentials, watch(reporter, cancel)),
     }
 }
@@ -131,6 +139,7 @@ fn open_nfs(address: &NfsAddress, watch: Watch) -> Result<Target, Failure> {
 }
 
 fn open_smb(
+    text: &str,
     mut address: SmbAddress,
     credentials: &Credentials,
     reporter: Arc<dyn Reporter>,
@@ -138,16 +147,36 @@ fn open_smb(
 ) -> Result<Target, Failure> {
     let server = host_and_port(&address.host, None);
     secret::complete(&mut address, credentials)?;
+    if address.is_kerberos {
+        return share::open(text, &address, &Login::Kerberos(credentials), cancel);
+    }
     let password = match &address.user {
         Some(user) => Some(secret::password(user, &server, credentials)?),
+        None if address.must_encrypt || address.client == Some(SmbClient::Kernel) => {
+            return Err(Failure::usage("target-address", &t!("failure.target_guest", target = text)));
+        }
         None => {
             reporter.notify(Event::Warning { text: t!("progress.guest", target = address).into_owned() });
             None
         }
     };
-    let store = SmbStore::open(address, password, Patience::default(), watch(reporter, cancel));
-    let store = store.map_err(|error| Failure::from_store(&error))?;
-    Ok(Target::of(store, None))
+    if let (Some(password), Some(SmbClient::Kernel)) = (&password, address.client) {
+        return share::open(text, &address, &Login::Password(password), cancel);
+    }
+    let opened =
+        SmbStore::open(address.clone(), password.clone(), Patience::default(), watch(reporter.clone(), cancel));
+    match (opened, password) {
+        (Ok(store), _) => Ok(Target::of(store, None)),
+        // The kernel's client may agree with the server.
+        (Err(error), Some(password))
+            if address.client.is_none() && EncryptionNotAgreed::is_reason_of(&error) && share::is_possible() =>
+        {
+            let warning = t!("progress.kernel_client", target = address, details = crate::failure::chain(&error));
+            reporter.notify(Event::Warning { text: warning.into_owned() });
+            share::open(text, &address, &Login::Password(&password), cancel)
+        }
+        (Err(error), _) => Err(Failure::from_store(&error)),
+    }
 }
 
 fn open_s3(mut address: S3Address, credentials: &Credentials, watch: Watch) -> Result<Target, Failure> {

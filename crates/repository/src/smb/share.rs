@@ -6,13 +6,14 @@
 //! Source: [MS-SMB2] 2.2 (messages), 3.2.4.1.5 (credits); [MS-FSCC] 2.4 (information classes).
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use image::{Entry, StoreErrorKind};
+use image::{Entry, StoreError, StoreErrorKind};
 use smb2::client::{Cipher, Connection, Session};
 use smb2::msg::close::CloseRequest;
 use smb2::msg::create::{CreateDisposition, CreateRequest, CreateResponse, ImpersonationLevel, ShareAccess};
@@ -112,7 +113,7 @@ impl Share {
         let session = answer(line, log_in(&mut connection, address, password)).await??;
         let tree = answer(line, Tree::connect(&mut connection, &address.share)).await?;
         let tree = tree.map_err(|error| not_let_in(&error, &connection, &address.share))?;
-        if tree.encrypt_data && !connection.should_encrypt() {
+        if (tree.encrypt_data || address.must_encrypt) && !connection.should_encrypt() {
             encrypt(&mut connection, session)?;
         }
         let request_bytes = request_bytes(&connection);
@@ -438,7 +439,17 @@ async fn log_in(
     let domain = address.domain.as_deref().unwrap_or_default();
     let password = password.map_or("", Secret::reveal);
     let (user, password) = address.user.as_deref().map_or((GUEST, ""), |user| (user, password));
-    Session::setup(connection, user, password, domain).await.map_err(|error| fault_of(&error).0)
+    let session = Session::setup(connection, user, password, domain).await;
+    session.map_err(|error| {
+        let (fault, _) = fault_of(&error);
+        match fault.kind {
+            StoreErrorKind::Denied if !can_encrypt(connection) => not_encrypted(format!(
+                "the server refuses this user, or demands encryption that was not agreed on: {}",
+                fault.source
+            )),
+            _ => fault,
+        }
+    })
 }
 
 /// A server that is older than SMB 2 ends the conversation, or says nothing that makes sense. One that was spoken
@@ -458,14 +469,38 @@ fn not_let_in(error: &smb2::Error, connection: &Connection, share: &str) -> Faul
     let text = match fault.kind {
         StoreErrorKind::NoExport => format!("the server has no share {share}: {}", fault.source),
         StoreErrorKind::Denied if !can_encrypt(connection) => {
-            format!(
+            return not_encrypted(format!(
                 "the share {share} refuses this user, or demands encryption that was not agreed on: {}",
                 fault.source
-            )
+            ));
         }
         _ => return fault,
     };
     Fault { source: io::Error::new(fault.source.kind(), text), ..fault }
+}
+
+/// Encryption is demanded, or may be, and none was agreed on: the reason of an error of the kind `Denied`. Another
+/// client may agree with the server.
+#[derive(Debug)]
+pub struct EncryptionNotAgreed(String);
+
+impl fmt::Display for EncryptionNotAgreed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for EncryptionNotAgreed {}
+
+impl EncryptionNotAgreed {
+    /// Whether this is why a share could not be opened.
+    pub fn is_reason_of(error: &StoreError) -> bool {
+        error.source.get_ref().is_some_and(|reason| reason.is::<Self>())
+    }
+}
+
+fn not_encrypted(text: String) -> Fault {
+    Fault::lasting(StoreErrorKind::Denied, EncryptionNotAgreed(text))
 }
 
 fn can_encrypt(connection: &Connection) -> bool {
@@ -484,8 +519,8 @@ fn encrypt(connection: &mut Connection, session: Session) -> Result<(), Fault> {
             Ok(())
         }
         _ => {
-            let text = "the share demands encryption, and the server agreed on none; mount it, and give the directory";
-            Err(Fault::lasting(StoreErrorKind::Denied, text))
+            let text = "encryption is demanded, and the server agreed on none; mount the share, and give the directory";
+            Err(not_encrypted(text.to_owned()))
         }
     }
 }

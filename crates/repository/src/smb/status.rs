@@ -22,6 +22,7 @@ const NO_SUCH_USER: NtStatus = NtStatus(0xC000_0064);
 const WRONG_PASSWORD: NtStatus = NtStatus(0xC000_006A);
 const LOGON_TYPE_NOT_GRANTED: NtStatus = NtStatus(0xC000_015B);
 const TIME_DIFFERENCE_AT_DC: NtStatus = NtStatus(0xC000_0133);
+const NTLM_BLOCKED: NtStatus = NtStatus(0xC000_0418);
 const INVALID_HANDLE: NtStatus = NtStatus(0xC000_0008);
 
 /// What an answer other than success means.
@@ -53,6 +54,7 @@ pub fn meaning(status: NtStatus) -> Meaning {
         | NO_SUCH_USER
         | WRONG_PASSWORD
         | LOGON_TYPE_NOT_GRANTED
+        | NTLM_BLOCKED
         | NtStatus::ACCOUNT_RESTRICTION
         | NtStatus::INVALID_LOGON_HOURS
         | NtStatus::INVALID_WORKSTATION
@@ -79,6 +81,15 @@ pub fn meaning(status: NtStatus) -> Meaning {
         | INVALID_HANDLE
         | UNEXPECTED_NETWORK_ERROR => Meaning::Forgotten,
         _ => Meaning::Lasting(Kind::Io),
+    }
+}
+
+/// What an NTSTATUS means that another client was told; `None` where it says nothing in particular.
+pub fn kind_of_status(status: u32) -> Option<StoreErrorKind> {
+    match meaning(NtStatus(status)) {
+        Meaning::Lasting(StoreErrorKind::Io) => None,
+        Meaning::Lasting(kind) => Some(kind),
+        Meaning::Busy | Meaning::Forgotten => Some(StoreErrorKind::Unreachable),
     }
 }
 
@@ -144,6 +155,14 @@ mod tests {
             assert!(fault.can_pass && is_broken == breaks, "{status}");
         }
         assert!(fault_of(&Error::Disconnected).0.can_pass);
+    }
+
+    #[test]
+    fn what_another_client_was_told_means_the_same() {
+        assert_eq!(kind_of_status(0xC000_006D), Some(StoreErrorKind::Login));
+        assert_eq!(kind_of_status(0xC000_0022), Some(StoreErrorKind::Denied));
+        assert_eq!(kind_of_status(0xC000_00CC), Some(StoreErrorKind::NoExport));
+        assert_eq!(kind_of_status(0xC0DE_0000), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use repository::{NfsAddress, S3Address, SmbAddress};
+use repository::{NfsAddress, S3Address, SmbAddress, SmbClient};
 
 /// A target as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,7 +123,6 @@ fn parse_nfs(parts: &Parts) -> Result<Address, AddressError> {
 }
 
 fn parse_smb(parts: &Parts) -> Result<Address, AddressError> {
-    parts.refuse_settings()?;
     let path = inner(&parts.path);
     let (share, path) = path.split_once('/').unwrap_or((&path, ""));
     if share.is_empty() {
@@ -139,7 +138,24 @@ fn parse_smb(parts: &Parts) -> Result<Address, AddressError> {
     }
     let (host, port) = parts.host_and_port()?;
     let (share, path) = (share.to_owned(), path.to_owned());
-    Ok(Address::Smb(SmbAddress { host, port, share, path, user, domain }))
+    let mut address = SmbAddress { host, port, share, path, user, domain, ..SmbAddress::default() };
+    for (setting, value) in &parts.settings {
+        match (setting.as_str(), value.as_str()) {
+            ("client", "program") => address.client = Some(SmbClient::Program),
+            ("client", "kernel") => address.client = Some(SmbClient::Kernel),
+            ("security", "ntlm") => address.is_kerberos = false,
+            ("security", "kerberos") => address.is_kerberos = true,
+            ("encryption", "required") => address.must_encrypt = true,
+            ("client" | "security" | "encryption", _) => {
+                return Err(AddressError::Value { setting: setting.clone(), value: value.clone() });
+            }
+            _ => return Err(AddressError::Setting(setting.clone())),
+        }
+    }
+    if address.is_kerberos && address.client == Some(SmbClient::Program) {
+        return Err(AddressError::Value { setting: "security".into(), value: "kerberos".into() });
+    }
+    Ok(Address::Smb(address))
 }
 
 fn parse_s3(parts: &Parts) -> Result<Address, AddressError> {
@@ -223,10 +239,6 @@ impl Parts {
             return Err(AddressError::Missing(Part::Host));
         }
         Ok((host.to_owned(), port.map(port_number).transpose()?))
-    }
-
-    fn refuse_settings(&self) -> Result<(), AddressError> {
-        self.settings.first().map_or(Ok(()), |(setting, _)| Err(AddressError::Setting(setting.clone())))
     }
 }
 
@@ -315,11 +327,29 @@ mod tests {
                 path: path.into(),
                 user: user.map(Into::into),
                 domain: domain.map(Into::into),
+                ..SmbAddress::default()
             })
         };
         assert_eq!(parse("smb://nas/images"), Ok(smb(None, None, None, "")));
         assert_eq!(parse("smb://saver@nas:4450/images/a/b"), Ok(smb(Some("saver"), None, Some(4450), "a/b")));
         assert_eq!(parse("smb://LAB;sa%40ver@nas/images"), Ok(smb(Some("sa@ver"), Some("LAB"), None, "")));
+    }
+
+    #[test]
+    fn a_share_can_say_who_speaks_to_it_and_how() {
+        let smb = |client, is_kerberos, must_encrypt| {
+            let address = SmbAddress { host: "nas".into(), share: "images".into(), ..SmbAddress::default() };
+            Ok(Address::Smb(SmbAddress { client, is_kerberos, must_encrypt, ..address }))
+        };
+        let cases = [
+            ("client=kernel", smb(Some(SmbClient::Kernel), false, false)),
+            ("client=program&encryption=required", smb(Some(SmbClient::Program), false, true)),
+            ("security=kerberos", smb(None, true, false)),
+            ("security=ntlm&client=kernel", smb(Some(SmbClient::Kernel), false, false)),
+        ];
+        for (settings, expected) in cases {
+            assert_eq!(parse(&format!("smb://nas/images?{settings}")), expected, "{settings}");
+        }
     }
 
     #[test]
@@ -383,6 +413,9 @@ mod tests {
             ("smb://nas", Missing(Part::Share)),
             ("smb://@nas/x", Missing(Part::User)),
             ("smb://nas/x?version=3", Setting("version".into())),
+            ("smb://nas/x?client=4", value("client", "4")),
+            ("smb://nas/x?encryption=none", value("encryption", "none")),
+            ("smb://nas/x?security=kerberos&client=program", value("security", "kerberos")),
             ("s3://", Missing(Part::Bucket)),
             ("s3://b?endpoint=ftp://x", value("endpoint", "ftp://x")),
             ("s3://b?endpoint=https://", value("endpoint", "https://")),

@@ -28,6 +28,8 @@ pub struct CredentialsFile {
     pub domain: Option<String>,
     /// The password of that user.
     pub password: Option<Secret>,
+    /// A file with the keys of that user for Kerberos.
+    pub keytab: Option<String>,
     /// Keys of object storage.
     pub keys: Option<S3Keys>,
 }
@@ -83,6 +85,7 @@ impl CredentialsFile {
                 },
                 "username" | "user" => &mut file.user,
                 "domain" => &mut file.domain,
+                "keytab" => &mut file.keytab,
                 "aws_access_key_id" => &mut id,
                 "aws_secret_access_key" => &mut secret,
                 "aws_session_token" => &mut token,
@@ -111,11 +114,12 @@ mod tests {
 
     #[test]
     fn names_of_two_worlds_are_known() {
-        let text = "# for the nightly save\nusername=saver\npassword= open = sesame \n\ndomain = LAB\n\
+        let text = "# for the nightly save\nusername=saver\npassword= open = sesame \n\ndomain = LAB\nkeytab=/k\n\
                     AWS_ACCESS_KEY_ID=AKIA1\r\naws_secret_access_key = one/two+three=\n";
         let file = CredentialsFile::parse(text).unwrap();
         assert_eq!((file.user.as_deref(), file.domain.as_deref()), (Some("saver"), Some("LAB")));
         assert_eq!(file.password.unwrap().reveal(), " open = sesame ");
+        assert_eq!(file.keytab.as_deref(), Some("/k"));
         let keys = file.keys.unwrap();
         assert_eq!((keys.id.as_str(), keys.secret.reveal(), keys.token), ("AKIA1", "one/two+three=", None));
         assert_eq!(CredentialsFile::parse("\n# nothing\n"), Ok(CredentialsFile::default()));

@@ -3,19 +3,15 @@
 //! The system's client waits for a server in its own way: `soft` makes it give up after some minutes, with an error
 //! that the session tells, instead of leaving a process behind that nobody can end.
 
-use std::fs::{self, DirBuilder};
-use std::io::{self, Read};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::io;
+use std::process::Command;
 
 use crate::language::t;
 use image::{StoreError, StoreErrorKind};
 use repository::{DirectoryStore, NfsAddress};
-use rustix::mount::{UnmountFlags, unmount};
 use session::Cancel;
 
+use super::mounting::{Ended, LIMIT, MountPoint, run};
 use super::{Mounted, Target};
 use crate::failure::Failure;
 
@@ -24,12 +20,6 @@ const HELPER: &str = "mount.nfs4";
 /// Version 4.2, 4.1 or 4.0, as the server can; TCP goes without saying, and saying it takes a table of protocols that the
 /// live medium does not have. A call is sent again after 60 s and 120 s more, and given up then.
 const OPTIONS: &str = "vers=4,soft,timeo=600,retrans=2,retry=0,nosuid,nodev,noexec";
-/// A server that has not let it be mounted by then does not answer: a wrong address is told soon.
-const LIMIT: Duration = Duration::from_secs(10);
-/// How soon the end of the helper, and the operator's wish, are noticed.
-const TICK: Duration = Duration::from_millis(50);
-/// Of what the helper says, as much is told.
-const TOLD_LIMIT: u64 = 2000;
 
 /// Mounts an export and opens it.
 pub fn open(text: &str, address: &NfsAddress, cancel: &Cancel) -> Result<Target, Failure> {
@@ -41,13 +31,13 @@ pub fn open(text: &str, address: &NfsAddress, cancel: &Cancel) -> Result<Target,
         return Err(Failure::usage("target-address", &message));
     }
     let export = Export::mount(text, address, cancel)?;
-    let store = DirectoryStore::open(&export.directory).map_err(|error| Failure::target_absent(text, &error))?;
+    let store = DirectoryStore::open(export.mount.path()).map_err(|error| Failure::target_absent(text, &error))?;
     Ok(Target::mounted(store, Mounted::Export(export)))
 }
 
 /// An export that is mounted; unmounted with this value.
 pub struct Export {
-    directory: PathBuf,
+    mount: MountPoint,
 }
 
 impl Export {
@@ -62,15 +52,13 @@ impl Export {
             let (location, path) = (text.to_owned(), String::new());
             Failure::from_store(&StoreError { kind, location, path, operation: "mounting", source: error })
         };
-        let directory = Path::new(super::usb::DIRECTORY).join(format!("export-{}", std::process::id()));
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
-        made.map_err(|error| failed(StoreErrorKind::Io, error))?;
+        let mount = MountPoint::make("export").map_err(|error| failed(StoreErrorKind::Io, error))?;
         // From here on the directory goes away with it.
-        let export = Self { directory };
+        let export = Self { mount };
         let port = address.port.map(|port| format!(",port={port}")).unwrap_or_default();
         let mut command = Command::new(HELPER);
-        command.arg(&source).arg(&export.directory).arg("-o").arg(format!("{OPTIONS}{port}")).env("LC_ALL", "C");
-        match run(&mut command, cancel) {
+        command.arg(&source).arg(export.mount.path()).arg("-o").arg(format!("{OPTIONS}{port}")).env("LC_ALL", "C");
+        match run(&mut command, "", cancel) {
             Ok(Ended::Well) => Ok(export),
             Ok(Ended::Badly(said)) => Err(failed(kind_of(&said), io::Error::other(said))),
             Ok(Ended::Late) => {
@@ -82,53 +70,6 @@ impl Export {
             Err(error) => Err(failed(StoreErrorKind::Io, error)),
         }
     }
-}
-
-impl Drop for Export {
-    fn drop(&mut self) {
-        // A server that is away must not keep the program; what counts is stable already.
-        if unmount(&self.directory, UnmountFlags::empty()).is_err() {
-            let _ = unmount(&self.directory, UnmountFlags::DETACH);
-        }
-        let _ = fs::remove_dir(&self.directory);
-    }
-}
-
-/// How a helper ended.
-enum Ended {
-    Well,
-    /// With what it said.
-    Badly(String),
-    Late,
-    Cancelled,
-}
-
-/// Runs a helper, not longer than the limit and than the operator wants.
-fn run(command: &mut Command, cancel: &Cancel) -> io::Result<Ended> {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-    let began = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        let is_late = began.elapsed() >= LIMIT;
-        if is_late || cancel.is_cancelled() {
-            child.kill()?;
-            child.wait()?;
-            return Ok(if is_late { Ended::Late } else { Ended::Cancelled });
-        }
-        std::thread::sleep(TICK);
-    };
-    if status.success() {
-        return Ok(Ended::Well);
-    }
-    let mut said = Vec::new();
-    if let Some(errors) = child.stderr.take() {
-        errors.take(TOLD_LIMIT).read_to_end(&mut said)?;
-    }
-    let said = String::from_utf8_lossy(&said);
-    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    Ok(Ended::Badly(if lines.is_empty() { status.to_string() } else { lines.join("; ") }))
 }
 
 /// What the helper means: it tells by words alone.
@@ -162,18 +103,5 @@ mod tests {
         for (said, kind) in cases {
             assert_eq!(kind_of(said), kind, "{said}");
         }
-    }
-
-    #[test]
-    fn a_helper_is_not_waited_for_when_nobody_wants_it() {
-        let cancel = Cancel::new();
-        cancel.cancel();
-        let began = Instant::now();
-        assert!(matches!(run(Command::new("sleep").arg("60"), &cancel), Ok(Ended::Cancelled)));
-        assert!(began.elapsed() < LIMIT);
-        let said = run(Command::new("sh").args(["-c", "echo one >&2; echo two >&2; exit 32"]), &Cancel::new());
-        assert!(matches!(said, Ok(Ended::Badly(said)) if said == "one; two"));
-        assert!(matches!(run(&mut Command::new("true"), &Cancel::new()), Ok(Ended::Well)));
-        assert_eq!(run(&mut Command::new("absent-helper"), &cancel).err().unwrap().kind(), io::ErrorKind::NotFound);
     }
 }

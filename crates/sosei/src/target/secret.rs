@@ -46,6 +46,11 @@ fn file_of(credentials: &Credentials) -> Result<Option<(&Path, CredentialsFile)>
     path.map(|path| Ok((path, CredentialsFile::read(path)?))).transpose()
 }
 
+/// The file with keys for Kerberos that a credentials file names; one that does not stand there wants a password.
+pub fn keytab(credentials: &Credentials) -> Result<Option<PathBuf>, Failure> {
+    Ok(file_of(credentials)?.and_then(|(_, file)| file.keytab).map(PathBuf::from))
+}
+
 /// The password of `user` on `server`: of a file of `SOSEI_PASSWORD_FILE` the first line; typed, where there is a
 /// terminal.
 pub fn password(user: &str, server: &str, credentials: &Credentials) -> Result<Secret, Failure> {
