@@ -335,6 +335,75 @@ fn data_of_a_mirror_may_be_a_logical_volume_on_several_disks() {
     }
 }
 
+/// A system disk with its root in p2, a disk with data in p3, and one with metadata in p1.
+fn node_that_is_configured(conf: &str, resource: &str) -> [SampleDisk; 3] {
+    let directory = tempfile::tempdir().unwrap();
+    let (tree, root) = (directory.path().join("tree"), directory.path().join("root"));
+    for (path, text) in [
+        ("usr/lib/os-release", "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n"),
+        ("etc/drbd.conf", conf),
+        ("etc/drbd.d/r0.res", resource),
+    ] {
+        let path = tree.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    fs::File::create(&root).unwrap().set_len(8 * MIB).unwrap();
+    run("mke2fs", ["-q", "-F", "-t", "ext4", "-d", tree.to_str().unwrap(), root.to_str().unwrap()]);
+    let system = SampleDisk::new("system.img", 16 * MIB);
+    system.sgdisk(&["-n1:1M:+1M", "-n2:2M:+8M"]);
+    system.write(2 * MIB, &fs::read(&root).unwrap());
+    let data = SampleDisk::new("data.img", 16 * MIB);
+    data.sgdisk(&["-n3:1M:+8M"]);
+    data.write(MIB, &content(1, MIB as usize));
+    let metadata = SampleDisk::new("metadata.img", 16 * MIB);
+    metadata.sgdisk(&["-n1:1M:+8M"]);
+    // As long as the root, which might hold the data if nobody said where they are.
+    metadata.write(MIB, &external(8 * MIB)[0]);
+    [system, data, metadata]
+}
+
+#[test]
+fn the_configuration_of_a_node_tells_which_device_metadata_belong_to() {
+    let conf = "include \"drbd.d/global_common.conf\";\ninclude \"drbd.d/*.res\";\n";
+    let resource = "resource r0 { device /dev/drbd0; disk /dev/sdb3; meta-disk /dev/sdc1[0]; on a {} on b {} }\n";
+    let other = "resource r1 { device /dev/drbd1; disk /dev/sda2; meta-disk /dev/sdd1; }\n";
+    let variants = [
+        ("named", conf.to_owned(), resource.to_owned(), 0),
+        ("hit", conf.to_owned(), resource.replace("/dev/sdb3", "/dev/sda2"), 4),
+        ("perhaps hit", conf.to_owned(), format!("{resource}{other}"), 4),
+        ("other metadata", conf.to_owned(), resource.replace("/dev/sdc1", "/dev/sdc2"), 4),
+        ("other file", format!("{conf}include \"/etc/more.res\";\n"), resource.to_owned(), 4),
+        ("other name", conf.to_owned(), resource.replace("/dev/sdb3", "/dev/disk/by-uuid/1"), 4),
+        ("no configuration", conf.to_owned(), String::new(), 4),
+    ];
+    for (name, conf, resource, status) in variants {
+        let (repository, disks) = (Repository::new(), node_that_is_configured(&conf, &resource));
+        let [system, data, metadata] = &disks;
+        repository.save("node", system, &[data.text(), metadata.text()]);
+        let restore = |disk: &SampleDisk| {
+            let given = format!("{}={}", disk_name(disk), disk.destination("new.img", 16 * MIB).display());
+            sosei(["restore", repository.target(), "node", &given, "--yes", "--json"])
+        };
+        let restored = restore(system).expect(status);
+        assert!(status == 0 || restored.code() == "mirror-metadata", "{name}: {}", restored.stdout);
+        // The data themselves; and metadata that can't be told from others.
+        if name == "named" {
+            assert_eq!(restore(data).expect(4).code(), "mirror-metadata");
+            let second = SampleDisk::new("second.img", 16 * MIB);
+            fs::copy(&metadata.path, &second.path).unwrap();
+            repository.save("two", system, &[data.text(), metadata.text(), second.text()]);
+            let given = format!("system={}", system.destination("two.img", 16 * MIB).display());
+            let refused = sosei(["restore", repository.target(), "two", &given, "--yes", "--json"]).expect(4);
+            assert_eq!(refused.code(), "mirror-metadata");
+        }
+    }
+}
+
+fn disk_name(disk: &SampleDisk) -> String {
+    disk.path.file_stem().unwrap().to_str().unwrap().to_owned()
+}
+
 #[test]
 fn a_half_that_is_found_on_two_ways_is_marked_one_time() {
     let [superblock, marked] = external(8 * MIB);

@@ -4,12 +4,16 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
 
 use filesystem::{NewIdentity, Reason, ReasonCode, new_identity};
+use rustix::buffer::spare_capacity;
+use rustix::fs::{XattrFlags, getxattr, setxattr};
 use tempfile::TempDir;
-use tests::fill::content;
+use tests::fill::{content, fill};
 use tests::ntfs::{NtfsMounted, make_ntfs};
 use tests::restored::tree;
 use tests::{FileDisk, Mounted, blkid, run};
@@ -170,9 +174,110 @@ fn copies_of_the_superblock_of_ext4_have_the_new_uuid_too() {
     }
 }
 
+/// What a file system can hold that carries a checksum, and what it held before.
+fn fill_all_kinds(root: &Path) {
+    fs::create_dir_all(root.join("boot/grub")).unwrap();
+    fill(root);
+    // An index of two levels with blocks of 1 KiB.
+    let names = root.join("names");
+    fs::create_dir(&names).unwrap();
+    for number in 0..900 {
+        File::create(names.join(format!("{number:03} {}", "of a long name".repeat(8)))).unwrap();
+    }
+    // Every second block: extents in a tree of two levels with blocks of 1 KiB.
+    let pieces = File::create(root.join("pieces")).unwrap();
+    for number in 0..500 {
+        pieces.write_all_at(&content(number, 500), number * 8192).unwrap();
+    }
+    // Too long for an inode, the same ones in one block; and a short one.
+    for name in ["attributes", "same attributes"] {
+        let path = root.join(name);
+        fs::write(&path, "").unwrap();
+        setxattr(&path, "user.long", &content(3, 700), XattrFlags::empty()).unwrap();
+    }
+    setxattr(root.join("attributes"), "user.short", b"few", XattrFlags::empty()).unwrap();
+    setxattr(&names, "user.long", &content(4, 700), XattrFlags::empty()).unwrap();
+    symlink("x".repeat(700), root.join("link")).unwrap();
+}
+
+const METADATA_CSUM: &str = "metadata_csum,^metadata_csum_seed";
+
+fn booting_ext(options: &str) -> Sample {
+    let options = format!("-t ext4 -O {METADATA_CSUM}{options}");
+    let sample = Sample::new(64, Files::Kernel, &format!("mke2fs -q -F {options}"));
+    sample.change(fill_all_kinds);
+    sample
+}
+
+#[test]
+fn all_checksums_of_ext4_that_a_boot_loader_reads_are_made_anew() {
+    let variants = [
+        ",64bit",
+        ",64bit -b 1024",
+        ",^64bit,^flex_bg -b 1024 -g 2048 -I 128",
+        ",64bit,bigalloc -C 16384",
+        ",64bit,inline_data,^has_journal",
+        ",64bit,mmp,sparse_super2,orphan_file -b 1024",
+        ",64bit,meta_bg,^resize_inode -b 1024 -g 1024",
+        ",^extents,^64bit,^flex_bg -b 1024",
+    ];
+    thread::scope(|scope| {
+        for options in variants {
+            scope.spawn(move || {
+                let sample = booting_ext(options);
+                sample.check(UUID, "e2fsck -f -n");
+                let features = run("dumpe2fs", ["-h", sample.text()]);
+                assert!(features.contains(UUID) && !features.contains("metadata_csum_seed"), "{features}");
+                let mounted = Mounted::new(&sample.image, "loop,ro");
+                for (name, seed) in [("attributes", 3), ("same attributes", 3), ("names", 4)] {
+                    let mut value = Vec::with_capacity(1000);
+                    getxattr(mounted.path().join(name), "user.long", spare_capacity(&mut value)).unwrap();
+                    assert!(value == content(seed, 700));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn e2fsck_finds_every_checksum_that_is_not_made_anew() {
+    let sample = booting_ext(",64bit,mmp,orphan_file -b 1024");
+    let is_clean = || {
+        let mut e2fsck = Command::new("e2fsck");
+        e2fsck.args(["-f", "-n", sample.text()]).output().unwrap().status.success()
+    };
+    let new = sample.rename();
+    assert!(is_clean());
+    let file = OpenOptions::new().write(true).open(&sample.image).unwrap();
+    // Checksums alone: of an inode, of other blocks.
+    let sums: Vec<_> = new.patches.iter().filter(|patch| patch.to.len() <= 8).collect();
+    assert!(sums.len() > 1000, "{}", sums.len());
+    let blocks = sums.iter().filter(|patch| patch.to.len() == 4);
+    for patch in blocks.step_by(16).chain(sums.iter().step_by(100)) {
+        file.write_all_at(&patch.from, patch.start).unwrap();
+        assert!(!is_clean(), "at {}: {:x?}", patch.start, patch.from);
+        file.write_all_at(&patch.to, patch.start).unwrap();
+    }
+    assert!(is_clean());
+}
+
+#[test]
+fn ext4_with_a_wrong_checksum_keeps_its_uuid() {
+    let sample = booting_ext(",64bit -b 1024");
+    let new = sample.new_identity().unwrap();
+    let file = OpenOptions::new().write(true).open(&sample.image).unwrap();
+    let blocks: Vec<_> = new.patches.iter().filter(|patch| patch.to.len() == 4).collect();
+    for patch in blocks.iter().step_by(40) {
+        file.write_all_at(&patch.to, patch.start).unwrap();
+        sample.check_kept(ReasonCode::Damaged, "checksum");
+        file.write_all_at(&patch.from, patch.start).unwrap();
+    }
+    assert_eq!(sample.new_identity().unwrap(), new);
+}
+
 #[test]
 fn ext4_that_must_keep_its_uuid() {
-    let booting = ext("-t ext4 -O metadata_csum");
+    let booting = ext("-t ext4 -O metadata_csum,ea_inode");
     booting.change(|root| fs::create_dir_all(root.join("boot/grub")).unwrap());
     booting.check_kept(ReasonCode::Unsupported, "a boot loader reads it (/boot/grub)");
     // Without the checksums no feature is needed.

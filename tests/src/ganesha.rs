@@ -19,11 +19,12 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tempfile::TempDir;
 
 use crate::proxy::Proxy;
+use crate::wait::{is_stopped, wait_until};
 use crate::{run, run_status};
 
 const NFS_PORT: u16 = 12049;
 const MOUNT_PORT: u16 = 12050;
-const START_LIMIT: Duration = Duration::from_secs(30);
+const START_LIMIT: Duration = crate::wait::LIMIT;
 
 /// A directory that is exported.
 #[derive(Clone, Debug)]
@@ -139,9 +140,7 @@ impl Ganesha {
         let pid = self.server.as_ref().unwrap().pid();
         kill_process(pid, signal).unwrap();
         // Each thread stops for itself.
-        while is_stopped(pid.as_raw_pid()) != is_frozen {
-            thread::sleep(Duration::from_millis(1));
-        }
+        wait_until("a server that stands still or goes on", || is_stopped(pid) == is_frozen);
     }
 
     /// Runs the program inside the namespace, where the server has its own address and a portmapper.
@@ -166,13 +165,6 @@ impl Ganesha {
     pub fn portmapper(&self) -> u32 {
         self.rpcbind.0.id()
     }
-}
-
-/// Whether all threads of a process are stopped.
-fn is_stopped(pid: i32) -> bool {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let states = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")).unwrap_or_default());
-    states.map(|stat| stat.rsplit(')').next().unwrap_or_default().to_owned()).all(|rest| rest.starts_with(" T"))
 }
 
 fn seconds() -> u64 {

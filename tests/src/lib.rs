@@ -25,6 +25,7 @@ pub mod nfs_scene;
 pub mod ntfs;
 pub mod object_storage;
 pub mod partclone;
+pub mod patience;
 pub mod program;
 pub mod proxy;
 pub mod rates;
@@ -42,6 +43,7 @@ pub mod terminal;
 pub mod tool;
 pub mod vm;
 pub mod vmfs;
+pub mod wait;
 
 pub use file_disk::FileDisk;
 pub use mount::{LoopDevice, Mounted, Protected};

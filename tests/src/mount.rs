@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::tool::{run, run_status};
+use crate::wait::LIMIT;
 
 /// A loop device over a file.
 pub struct LoopDevice {
@@ -98,7 +99,7 @@ impl Drop for LoopDevice {
         let name = self.path.file_name().unwrap_or_default();
         let backing = Path::new("/sys/class/block").join(name).join("loop/backing_file");
         let began = Instant::now();
-        while backing.exists() && began.elapsed() < Duration::from_secs(2) {
+        while backing.exists() && began.elapsed() < Duration::from_secs(20) {
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -139,14 +140,25 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // A program that another test is just starting holds a copy of every open file until it runs, also of files
-        // in here; for that long the file system is busy.
-        for _ in 0..100 {
-            if run_status("umount", [&self.directory.path().display().to_string()]).status.success() {
-                return;
-            }
+        unmount(self.directory.path());
+    }
+}
+
+/// Unmounts what is mounted there.
+///
+/// # Panics
+/// Where it stays busy, unless a test has failed already: a second panic would hide the first.
+pub fn unmount(directory: &Path) {
+    // A program that another test is just starting holds a copy of every open file until it runs, also of files
+    // in there; for that long the file system is busy.
+    let began = Instant::now();
+    while !run_status("umount", [directory]).status.success() {
+        if began.elapsed() > LIMIT {
+            // Whoever waits for what serves it must not wait for ever.
+            run_status("umount", ["--lazy".as_ref(), directory.as_os_str()]);
+            assert!(thread::panicking(), "{} stays busy", directory.display());
+            return;
         }
-        // A second panic would hide the first.
-        assert!(thread::panicking(), "{} stays busy", self.directory.path().display());
+        thread::sleep(Duration::from_millis(2));
     }
 }

@@ -1,18 +1,18 @@
-//! A server with one export, a disk to save, and a client with little patience: for tests of faults.
+//! A server with one export, and disks to save: for tests of faults.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use repository::{Contact, DirectoryStore, LeaseTimes, NfsAddress, NfsStore, Patience, Watch};
+use image::Store;
+use repository::{DirectoryStore, NfsAddress, NfsStore, Patience, Watch};
 use tempfile::TempDir;
 
 use crate::FileDisk;
 use crate::fill::content;
 use crate::ganesha::Ganesha;
+use crate::network_faults::World;
+use crate::patience::lease_times;
 use crate::proxy::Proxy;
 use crate::sample::MIB;
 use crate::sessions::assert_whole;
@@ -74,26 +74,21 @@ impl Scene {
     }
 }
 
-/// Short ones: a session that ends without its server leaves its lock, and the next one waits for the lease.
-pub fn lease_times() -> LeaseTimes {
-    LeaseTimes { beat: Duration::from_millis(200), trusted: Duration::from_secs(1), lease: Duration::from_secs(4) }
-}
-
-/// Waits that are short, so that tests are.
-pub fn quick() -> Patience {
-    Patience {
-        first_pause: Duration::from_millis(10),
-        longest_pause: Duration::from_millis(200),
-        give_up_after: Duration::from_secs(30),
-        first_contact: Duration::from_secs(8),
-        call_deadline: Duration::from_secs(2),
+impl World for Scene {
+    fn proxy(&self) -> &Proxy {
+        &self.server.nfs
     }
-}
 
-/// A watch that keeps what it is told.
-pub fn watch() -> (Watch, Arc<Mutex<Vec<Contact>>>, Arc<AtomicBool>) {
-    let (told, cancelled) = (Arc::<Mutex<Vec<Contact>>>::default(), Arc::new(AtomicBool::new(false)));
-    let (to, flag) = (told.clone(), cancelled.clone());
-    let report = Arc::new(move |contact| to.lock().unwrap().push(contact));
-    (Watch { report, is_cancelled: Arc::new(move || flag.load(Ordering::SeqCst)) }, told, cancelled)
+    fn open(&self, below: &str, patience: Patience, watch: Watch) -> Box<dyn Store> {
+        Box::new(Self::open(self, below, patience, watch))
+    }
+
+    fn direct(&self, below: &str) -> Box<dyn Store> {
+        fs::create_dir_all(self.path(below)).unwrap();
+        Box::new(DirectoryStore::open(&self.path(below)).unwrap())
+    }
+
+    fn disk(&self, mebibytes: u64) -> FileDisk {
+        Self::disk(self, mebibytes)
+    }
 }

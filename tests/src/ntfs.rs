@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::tool::{run, run_status};
+use crate::mount::unmount;
+use crate::tool::run;
 
 /// A volume mounted with ntfs-3g. Dropping it returns when everything is written to the image.
 pub struct NtfsMounted {
@@ -56,7 +57,7 @@ impl NtfsMounted {
 
 impl Drop for NtfsMounted {
     fn drop(&mut self) {
-        run_status("umount", [self.directory.path()]);
+        unmount(self.directory.path());
         let mut rest = Vec::new();
         if let Some(output) = &mut self.process.stdout {
             let _ = output.read_to_end(&mut rest);

@@ -8,6 +8,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::wait::LIMIT;
+
 /// How a socket to the server is made.
 type Connect = Arc<dyn Fn() -> std::io::Result<TcpStream> + Send + Sync>;
 
@@ -183,12 +185,12 @@ impl Proxy {
     /// Waits until the bytes of [`Proxy::stall_after`] have come. [`Proxy::stall`] lets everything go on.
     ///
     /// # Panics
-    /// After a minute.
+    /// After [`LIMIT`].
     pub fn wait_for_stall(&self) {
         let mut faults = self.shared.faults.lock().unwrap();
         let began = Instant::now();
         while !faults.is_stalled {
-            if began.elapsed() > Duration::from_secs(60) {
+            if began.elapsed() > LIMIT {
                 faults.stalls_at = None;
                 drop(faults);
                 panic!("{} bytes were sent", self.sent_bytes());
@@ -221,12 +223,12 @@ impl Proxy {
     /// Waits until clients have sent this many bytes since the proxy was made.
     ///
     /// # Panics
-    /// After a minute.
+    /// After [`LIMIT`].
     pub fn wait_for_sent(&self, bytes: u64) {
         let mut faults = self.shared.faults.lock().unwrap();
         let began = Instant::now();
         while self.sent_bytes() < bytes {
-            assert!(began.elapsed() < Duration::from_secs(60), "{} of {bytes} bytes were sent", self.sent_bytes());
+            assert!(began.elapsed() < LIMIT, "{} of {bytes} bytes were sent", self.sent_bytes());
             faults = self.shared.changed.wait_timeout(faults, Duration::from_millis(50)).unwrap().0;
         }
     }

@@ -10,9 +10,9 @@ use crate::FileDisk;
 use crate::fill::content;
 use crate::network_faults::World;
 use crate::object_storage::{BUCKET, KEY, ObjectStorage, SECRET};
+use crate::patience::lease_times;
 use crate::proxy::Proxy;
 use crate::sample::MIB;
-use crate::smb_scene::lease_times;
 
 /// A server with one bucket.
 pub struct Scene {

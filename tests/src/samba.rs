@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,13 +14,14 @@ use tempfile::TempDir;
 
 use crate::proxy::Proxy;
 use crate::tool::{command, run, run_status, run_with_input};
+use crate::wait::{self, is_stopped, wait_until};
 
 /// An account that every Debian has, and that may do nothing by itself.
 pub const USER: &str = "games";
 /// Its password.
 pub const PASSWORD: &str = "open-sesame-17";
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = wait::LIMIT;
 
 /// A directory that is shared.
 #[derive(Clone, Debug)]
@@ -185,6 +187,11 @@ impl Samba {
     /// Lets everything stand still, or go on.
     pub fn freeze(&self, is_frozen: bool) {
         self.signal(if is_frozen { Signal::STOP } else { Signal::CONT });
+        // Each process stops for itself.
+        if is_frozen && let Some(server) = &self.server {
+            let pids = std::iter::once(Pid::from_child(server)).chain(self.connections());
+            pids.for_each(|pid| wait_until("a stopped server", || is_stopped(pid)));
+        }
     }
 
     /// Children of the server that hold a connection of a client.
@@ -220,7 +227,16 @@ pub fn user_id() -> u32 {
     run("id", ["-u", USER]).trim().parse().unwrap()
 }
 
-/// A port that nobody uses; whoever is faster makes the start of the server fail, and the test with it.
+/// A port that nobody uses, and that the kernel gives to no connection either: between now and the last time that the
+/// server is started again, any connection of any test could take one of those.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+    let end: u32 = range.split_whitespace().next().unwrap().parse().unwrap();
+    let start = end / 2;
+    // Programs of tests that run at the same time begin at different places.
+    let first = std::process::id().wrapping_mul(61);
+    let tried = (0..end - start).map(|_| start + first.wrapping_add(NEXT.fetch_add(1, SeqCst)) % (end - start));
+    let mut free = tried.filter_map(|port| u16::try_from(port).ok());
+    free.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("all ports are in use")
 }

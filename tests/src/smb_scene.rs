@@ -3,15 +3,15 @@
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use image::Store;
-use repository::{DirectoryStore, LeaseTimes, LeasedStore, Patience, Secret, SmbAddress, SmbStore, Watch};
+use repository::{DirectoryStore, LeasedStore, Patience, Secret, SmbAddress, SmbStore, Watch};
 use tempfile::TempDir;
 
 use crate::FileDisk;
 use crate::fill::content;
 use crate::network_faults::World;
+use crate::patience::lease_times;
 use crate::proxy::Proxy;
 use crate::samba::{PASSWORD, Samba, Share, USER, user_id};
 use crate::sample::MIB;
@@ -22,11 +22,6 @@ pub struct Scene {
     disks: TempDir,
     /// The server, and the proxy in front of it.
     pub server: Samba,
-}
-
-/// Locks whose owner's end is noticed within a test.
-pub fn lease_times() -> LeaseTimes {
-    LeaseTimes { beat: Duration::from_millis(200), trusted: Duration::from_secs(1), lease: Duration::from_secs(4) }
 }
 
 impl Scene {

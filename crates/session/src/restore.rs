@@ -8,6 +8,7 @@
 mod left;
 mod mirror;
 mod new_names;
+mod pairs;
 pub(crate) mod plan;
 mod replace;
 mod stale;

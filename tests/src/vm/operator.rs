@@ -9,7 +9,7 @@ use super::{LIMIT, Machine};
 use crate::terminal::{Terminal, key};
 
 /// A key that moves a mark is followed by the moved mark within this time.
-const REACTION: Duration = Duration::from_secs(60);
+const REACTION: Duration = crate::wait::LIMIT;
 /// Pieces of a frame follow one another faster.
 const PAUSE: Duration = Duration::from_millis(100);
 /// More screens than any job has.

@@ -38,6 +38,9 @@ pub struct Configuration {
     pub servers: Vec<String>,
     /// Resources.
     pub resources: Vec<Resource>,
+    /// DRBD: every statement about a device was understood, and no file that belongs to it was left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_complete: bool,
 }
 
 /// A resource of a cluster.
@@ -189,13 +192,20 @@ fn corosync(files: &dyn Files) -> Option<Configuration> {
     Some(found)
 }
 
+/// Files that `drbdadm` prefers to drbd.conf.
+const OTHER_DRBD_CONF: [&str; 3] = ["/etc/drbd-84.conf", "/etc/drbd-83.conf", "/etc/drbd-08.conf"];
+
 fn drbd(files: &dyn Files) -> Option<Configuration> {
     let mut paths = vec!["/etc/drbd.conf".to_owned()];
     let more = files.list("/etc/drbd.d").into_iter().filter(|name| name.ends_with(".res"));
     paths.extend(more.map(|name| format!("/etc/drbd.d/{name}")));
     let mut found = Configuration { kind: "drbd".into(), ..Configuration::default() };
+    let mut is_complete = OTHER_DRBD_CONF.iter().all(|path| linux::text(files, path).is_none());
     for path in paths {
-        let Some(text) = linux::text(files, &path) else { continue };
+        let Some(text) = linux::text(files, &path) else {
+            is_complete = false;
+            continue;
+        };
         let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
         let text = lines.collect::<Vec<_>>().join(" ").replace(['{', '}', ';'], " ; ").replace('"', " ");
         let words: Vec<&str> = text.split_whitespace().collect();
@@ -214,15 +224,23 @@ fn drbd(files: &dyn Files) -> Option<Configuration> {
                 ("on", Some(name)) if begins && !found.servers.iter().any(|server| server == name) => {
                     found.servers.push(name.to_owned());
                 }
-                ("disk" | "meta-disk", Some(device)) if begins && device.starts_with('/') => {
+                ("disk" | "meta-disk" | "flexible-meta-disk", Some(device)) if begins && device.starts_with('/') => {
                     if let Some(resource) = found.resources.last_mut() {
-                        resource.parameters.push(((*word).to_owned(), device.to_owned()));
+                        let key = word.strip_prefix("flexible-").unwrap_or(word);
+                        resource.parameters.push((key.to_owned(), device.to_owned()));
                     }
+                }
+                ("meta-disk", Some("internal")) | ("disk", Some("none")) if begins => {}
+                ("include", Some("drbd.d/global_common.conf" | "drbd.d/*.res")) if begins => {}
+                ("disk" | "meta-disk" | "flexible-meta-disk" | "include" | "template-file", Some(_)) if begins => {
+                    is_complete = false;
                 }
                 _ => {}
             }
         }
     }
+    let has_disk = |resource: &Resource| resource.parameters.iter().any(|(key, _)| key == "disk");
+    found.is_complete = is_complete && found.resources.iter().all(has_disk);
     (!found.resources.is_empty()).then_some(found)
 }
 
@@ -281,5 +299,29 @@ mod tests {
         assert_eq!(drbd.servers, ["n1", "n2"]);
         assert_eq!(drbd.names_of(&["drbd"]).collect::<Vec<_>>(), ["r0"]);
         assert_eq!(drbd.resources[0].parameters, [("disk".to_owned(), "/dev/vdb1".to_owned())]);
+    }
+
+    #[test]
+    fn a_configuration_of_drbd_is_complete_where_every_device_is_understood() {
+        let conf = "include \"drbd.d/global_common.conf\";\ninclude \"drbd.d/*.res\";\n";
+        let resource =
+            "resource r0 { disk { on-io-error detach; } volume 0 { disk /dev/vdb1; meta-disk /dev/vdc1[0]; } }";
+        let complete = |conf: &str, resource: &str, other: &str| {
+            let mut files = Tree::default();
+            files.add("/etc/drbd.conf", conf);
+            files.add("/etc/drbd.d/r0.res", resource);
+            files.add(other, "");
+            let found = drbd(&files).unwrap();
+            assert_eq!(found.resources.len(), 1);
+            found.is_complete
+        };
+        assert!(complete(conf, resource, "/etc/other"));
+        assert!(complete(conf, &resource.replace("meta-disk", "flexible-meta-disk"), "/etc/other"));
+        assert!(complete(conf, &resource.replace("/dev/vdc1[0]", "internal"), "/etc/other"));
+        assert!(!complete(conf, resource, "/etc/drbd-84.conf"));
+        assert!(!complete(&format!("{conf}include \"/var/lib/linstor.d/*.res\";"), resource, "/etc/other"));
+        assert!(!complete(conf, &resource.replace("/dev/vdc1[0]", "vdc1"), "/etc/other"));
+        assert!(!complete(conf, &resource.replace("disk /dev/vdb1;", ""), "/etc/other"));
+        assert!(!complete(conf, &resource.replace("volume 0", "template-file x; volume 0"), "/etc/other"));
     }
 }

@@ -10,10 +10,11 @@ pub mod compat {
     pub const SPARSE_SUPER2: u32 = 0x200;
     pub const FAST_COMMIT: u32 = 0x400;
     pub const STABLE_INODES: u32 = 0x800;
+    pub const ORPHAN_FILE: u32 = 0x1000;
     /// Directory preallocation, imagic inodes, journal, extended attributes, resize inode, directory index,
     /// sparse_super2, fast commits, stable inodes, orphan file. Not: lazy_bg and the snapshot bitmaps.
     pub const KNOWN: u32 =
-        0x1 | 0x2 | HAS_JOURNAL | 0x8 | 0x10 | 0x20 | SPARSE_SUPER2 | FAST_COMMIT | STABLE_INODES | 0x1000;
+        0x1 | 0x2 | HAS_JOURNAL | 0x8 | 0x10 | 0x20 | SPARSE_SUPER2 | FAST_COMMIT | STABLE_INODES | ORPHAN_FILE;
 }
 
 /// Incompatible: a system that does not know them may not mount.

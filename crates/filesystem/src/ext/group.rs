@@ -14,8 +14,13 @@ use crate::crc32c::crc32c;
 
 /// The bitmap of blocks was never written; the group holds nothing but metadata.
 const BLOCK_UNINIT: u16 = 0x2;
+/// Bitmap and table of inodes were never written; the group holds no file.
+const INODE_UNINIT: u16 = 0x1;
 /// Position of `bg_checksum` in a descriptor.
 const CHECKSUM_POSITION: usize = 0x1E;
+/// Positions of the two halves of the checksums of both bitmaps.
+const BLOCK_BITMAP_CHECKSUM: [usize; 2] = [0x18, 0x38];
+const INODE_BITMAP_CHECKSUM: [usize; 2] = [0x1A, 0x3A];
 /// End of `bg_block_bitmap_csum_hi`: descriptors shorter than this keep 16 bits of the checksum.
 const BITMAP_CHECKSUM_HIGH_END: usize = 0x3A;
 /// Descriptors are read this many bytes at a time.
@@ -73,6 +78,12 @@ pub struct Group {
     pub uninitialised: bool,
     /// Checksum of the bitmap of blocks; its low half where `short_checksum`.
     pub bitmap_checksum: u32,
+    /// Bitmap and table of inodes were never written.
+    pub has_no_inodes: bool,
+    /// Inodes at the end of the table that were never written.
+    pub unused_inodes: u32,
+    /// Checksum of the bitmap of inodes; its low half where `short_checksum`.
+    pub inode_bitmap_checksum: u32,
     /// Only 16 bits of checksums are kept.
     pub short_checksum: bool,
 }
@@ -104,6 +115,9 @@ impl Group {
             // Without a checksum the flags are not to be trusted: older systems wrote the bitmaps and left the flags.
             uninitialised: superblock.has_group_checksums() && raw.bg_flags.get() & BLOCK_UNINIT != 0,
             bitmap_checksum: wide_u16(raw.bg_block_bitmap_csum_lo, |high| high.bg_block_bitmap_csum_hi),
+            has_no_inodes: superblock.has_group_checksums() && raw.bg_flags.get() & INODE_UNINIT != 0,
+            unused_inodes: wide_u16(raw.bg_itable_unused_lo, |high| high.bg_itable_unused_hi),
+            inode_bitmap_checksum: wide_u16(raw.bg_inode_bitmap_csum_lo, |high| high.bg_inode_bitmap_csum_hi),
             short_checksum: bytes.len() < BITMAP_CHECKSUM_HIGH_END,
         };
         group.check_places(superblock)?;
@@ -184,6 +198,38 @@ pub fn seal_block(superblock: &Superblock, first: u64, block: &mut [u8]) {
             *field = sum.to_le_bytes();
         }
     }
+}
+
+/// The block of descriptors from that of group `first` on, whose checksums are right, with those that follow from the
+/// UUID of `renamed`: of each descriptor, and of the bitmaps that it describes.
+pub fn rename_block(superblock: &Superblock, renamed: &Superblock, first: u64, block: &mut [u8]) {
+    let size = usize::try_from(superblock.descriptor_size).unwrap_or(usize::MAX).max(1);
+    let bitmaps =
+        [(BLOCK_BITMAP_CHECKSUM, superblock.clusters_per_group), (INODE_BITMAP_CHECKSUM, superblock.inodes_per_group)];
+    let bitmaps = bitmaps.map(|(positions, bits)| (positions, difference(superblock, renamed, bits)));
+    for (number, descriptor) in (first..superblock.groups).zip(block.chunks_exact_mut(size)) {
+        // A copy that was not kept may describe other bitmaps, or nothing at all.
+        if check_checksum(superblock, number, descriptor).is_err() {
+            continue;
+        }
+        for ([low, high], difference) in bitmaps {
+            let [a, b, c, d] = difference.to_le_bytes();
+            let bytes = [(low, a), (low.saturating_add(1), b), (high, c), (high.saturating_add(1), d)];
+            for (position, bits) in bytes {
+                descriptor.get_mut(position).into_iter().for_each(|byte| *byte ^= bits);
+            }
+        }
+        let sum = checksum(renamed, number, descriptor);
+        if let Some(field) = descriptor.get_mut(CHECKSUM_POSITION..).and_then(|rest| rest.first_chunk_mut::<2>()) {
+            *field = sum.to_le_bytes();
+        }
+    }
+}
+
+/// The bits in which the checksums of a bitmap differ where they begin with two seeds: the same ones whatever it holds.
+fn difference(superblock: &Superblock, renamed: &Superblock, bits: u32) -> u32 {
+    let zeros = vec![0; usize::try_from(bits / 8).unwrap_or_default()];
+    crc32c(superblock.checksum_seed, &zeros) ^ crc32c(renamed.checksum_seed, &zeros)
 }
 
 /// The low 16 bits.

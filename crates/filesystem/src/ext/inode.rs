@@ -6,6 +6,7 @@
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
+use super::feature::incompat;
 use super::group::{low_half, read_group};
 use super::superblock::{POSITION, Superblock};
 use super::view::View;
@@ -37,7 +38,7 @@ const TREE_LIMIT: usize = 1 << 17;
 /// Separate runs of a file that are kept at most.
 const RUNS_LIMIT: usize = 1 << 20;
 /// Positions of the two halves of the checksum of an inode.
-const CHECKSUM_LOW: usize = 0x7C;
+pub const CHECKSUM_LOW: usize = 0x7C;
 const CHECKSUM_HIGH: usize = 0x82;
 const HALF: usize = 2;
 
@@ -229,14 +230,103 @@ fn check<'a>(
     position: u64,
     bytes: &'a [u8],
 ) -> Result<(&'a RawInode, u32), Error> {
-    let (raw, _) = RawInode::ref_from_prefix(bytes)
-        .map_err(|_| Error::corrupt(position, "a whole inode", format!("{} bytes", bytes.len())))?;
+    let raw = raw_inode(position, bytes)?;
     let seed = inode_seed(superblock, number, raw);
     if let Some((expected, actual)) = wrong_checksum(superblock, bytes, seed) {
         let expected = format!("checksum {expected:08x} of inode {number}");
         return Err(Error::corrupt(position, expected, format!("{actual:08x}")));
     }
     Ok((raw, seed))
+}
+
+fn raw_inode(position: u64, bytes: &[u8]) -> Result<&RawInode, Error> {
+    let truncated = |_| Error::corrupt(position, "a whole inode", format!("{} bytes", bytes.len()));
+    RawInode::ref_from_prefix(bytes).map(|(raw, _)| raw).map_err(truncated)
+}
+
+/// An inode whose checksum is right: what carries checksums that begin with its number.
+pub struct Checked<'a> {
+    raw: &'a RawInode,
+    number: u32,
+    position: u64,
+    seed: u32,
+}
+
+impl<'a> Checked<'a> {
+    /// The inode in `bytes` at `position`.
+    ///
+    /// # Errors
+    /// `Corrupt` where its checksum is wrong.
+    pub fn new(superblock: &Superblock, number: u32, position: u64, bytes: &'a [u8]) -> Result<Self, Error> {
+        let (raw, seed) = check(superblock, number, position, bytes)?;
+        Ok(Self { raw, number, position, seed })
+    }
+
+    /// Where the checksums of its blocks start from.
+    pub fn seed(&self) -> u32 {
+        self.seed
+    }
+
+    /// The same in `renamed`.
+    pub fn seed_in(&self, renamed: &Superblock) -> u32 {
+        inode_seed(renamed, self.number, self.raw)
+    }
+
+    pub fn is_directory(&self) -> bool {
+        self.raw.i_mode.get() & FILE_TYPE == DIRECTORY
+    }
+
+    /// The block of its extended attributes.
+    pub fn attributes(&self, superblock: &Superblock) -> Option<u64> {
+        let [_, _, a, b, ..] = self.raw.i_osd2;
+        let is_wide = superblock.features.incompat(incompat::SIXTY_FOUR_BIT);
+        let high = if is_wide { u64::from(u16::from_le_bytes([a, b])) } else { 0 };
+        Some(high << 32 | u64::from(self.raw.i_file_acl_lo.get())).filter(|block| *block != 0)
+    }
+
+    /// Its blocks, where they are wanted, and those that map them, where these carry checksums.
+    pub fn blocks(&self, superblock: &Superblock, view: &View, are_wanted: bool) -> Result<FileBlocks, Error> {
+        let size = u64::from(self.raw.i_size_high.get()) << 32 | u64::from(self.raw.i_size_lo.get());
+        let mut found = FileBlocks { size, position: self.position, ..FileBlocks::default() };
+        let flags = self.raw.i_flags.get();
+        let seed = self.seed;
+        let tree = Tree { superblock, view, inode: self.number, seed, position: self.position, has_holes: true };
+        if flags & INLINE_FLAG != 0 {
+            return Ok(found);
+        }
+        if flags & EXTENTS_FLAG != 0 {
+            let (header, _) = tree.header(&self.raw.i_block)?;
+            if are_wanted || header.eh_depth.get() > 0 {
+                tree.walk_extents(&self.raw.i_block, &mut found)?;
+            }
+            if !are_wanted {
+                found.runs.clear();
+            }
+        } else if are_wanted {
+            tree.walk_block_map(&self.raw.i_block, size.div_ceil(u64::from(superblock.block_size)), &mut found)?;
+            found.tree.clear();
+        }
+        Ok(found)
+    }
+}
+
+/// The checksum of an inode as it stands from `CHECKSUM_LOW` on, and as it would with another seed.
+pub fn reseal(bytes: &[u8], seed: u32) -> (Vec<u8>, Vec<u8>) {
+    let end = if has_high_half(bytes) { CHECKSUM_HIGH.saturating_add(HALF) } else { CHECKSUM_LOW.saturating_add(HALF) };
+    let from = bytes.get(CHECKSUM_LOW..end).unwrap_or_default().to_vec();
+    let [a, b, c, d] = full_checksum(bytes, seed).to_le_bytes();
+    let mut to = from.clone();
+    to.iter_mut().zip([a, b]).for_each(|(byte, new)| *byte = new);
+    to.iter_mut().skip(CHECKSUM_HIGH.saturating_sub(CHECKSUM_LOW)).zip([c, d]).for_each(|(byte, new)| *byte = new);
+    (from, to)
+}
+
+/// The position of the checksum in an extent node, whose seed is `seed`, and the checksum.
+pub fn node_checksum(bytes: &[u8], seed: u32) -> Option<(usize, u32)> {
+    let (header, _) = ExtentHeader::ref_from_prefix(bytes).ok()?;
+    let entries = usize::from(header.eh_max.get()).saturating_mul(size_of::<ExtentEntry>());
+    let position = entries.saturating_add(size_of::<ExtentHeader>());
+    Some((position, crc32c(seed, bytes.get(..position)?)))
 }
 
 /// The bytes of an inode, and where they lie.
@@ -274,24 +364,34 @@ fn wrong_checksum(superblock: &Superblock, bytes: &[u8], seed: u32) -> Option<(u
     if !superblock.has_metadata_checksums() {
         return None;
     }
-    let half = |position: usize| {
-        let stored = bytes.get(position..position.saturating_add(HALF)).unwrap_or_default();
-        U16::read_from_bytes(stored).map(U16::get).unwrap_or_default()
+    let full = full_checksum(bytes, seed);
+    let low = u32::from(half(bytes, CHECKSUM_LOW));
+    let (expected, actual) = if has_high_half(bytes) {
+        (full, u32::from(half(bytes, CHECKSUM_HIGH)) << 16 | low)
+    } else {
+        (u32::from(low_half(full)), low)
     };
-    // The upper half is kept where the inode is long enough and says that it uses the field.
-    let has_high = bytes.len() > 128 && half(0x80) >= 4;
+    (expected != actual).then_some((expected, actual))
+}
+
+fn half(bytes: &[u8], position: usize) -> u16 {
+    let stored = bytes.get(position..position.saturating_add(HALF)).unwrap_or_default();
+    U16::read_from_bytes(stored).map(U16::get).unwrap_or_default()
+}
+
+/// The upper half is kept where the inode is long enough and says that it uses the field.
+fn has_high_half(bytes: &[u8]) -> bool {
+    bytes.len() > 128 && half(bytes, 0x80) >= 4
+}
+
+/// The checksum of an inode, whatever stands in its fields.
+fn full_checksum(bytes: &[u8], seed: u32) -> u32 {
     let mut plain = bytes.to_vec();
-    let positions = [Some(CHECKSUM_LOW), has_high.then_some(CHECKSUM_HIGH)];
+    let positions = [Some(CHECKSUM_LOW), has_high_half(bytes).then_some(CHECKSUM_HIGH)];
     for position in positions.into_iter().flatten() {
         plain.iter_mut().skip(position).take(HALF).for_each(|byte| *byte = 0);
     }
-    let full = crc32c(seed, &plain);
-    let (expected, actual) = if has_high {
-        (full, u32::from(half(CHECKSUM_HIGH)) << 16 | u32::from(half(CHECKSUM_LOW)))
-    } else {
-        (u32::from(low_half(full)), u32::from(half(CHECKSUM_LOW)))
-    };
-    (expected != actual).then_some((expected, actual))
+    crc32c(seed, &plain)
 }
 
 /// What is needed to walk the map of one file.
@@ -383,12 +483,10 @@ impl Tree<'_> {
         if !self.superblock.has_metadata_checksums() {
             return Ok(());
         }
-        let (header, _) = self.header(bytes)?;
-        let entries = usize::from(header.eh_max.get()).saturating_mul(size_of::<ExtentEntry>());
-        let position = entries.saturating_add(size_of::<ExtentHeader>());
-        let (before, rest) = bytes.split_at_checked(position).unwrap_or((bytes, &[]));
+        self.header(bytes)?;
+        let (position, expected) = node_checksum(bytes, self.seed).unwrap_or((bytes.len(), 0));
+        let rest = bytes.get(position..).unwrap_or_default();
         let actual = U32::read_from_prefix(rest).map(|(stored, _)| stored.get()).ok();
-        let expected = crc32c(self.seed, before);
         if actual == Some(expected) {
             return Ok(());
         }

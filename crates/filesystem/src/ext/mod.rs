@@ -9,6 +9,7 @@
 //! Source: Linux `Documentation/filesystems/ext4/`.
 
 mod bitmap;
+mod checksums;
 mod crc16;
 mod directory;
 mod feature;

@@ -2,8 +2,8 @@
 //!
 //! Where all metadata carries checksums, the seed of these is kept as a field of its own (`metadata_csum_seed`), so that
 //! they stay as they are. Boot loaders refuse a feature that they don't know, and GRUB knows this one since version
-//! 2.12 only: where a boot loader reads the file system, the UUID stays. Where only group descriptors carry checksums,
-//! these are made anew.
+//! 2.12 only: where a boot loader reads the file system, every checksum is made anew. Where only group descriptors carry
+//! checksums, these are.
 //!
 //! A journal that waits to be replayed would bring superblocks with the old UUID back.
 //!
@@ -17,7 +17,7 @@ use zerocopy::little_endian::U32;
 use super::feature::{compat, incompat, ro_compat};
 use super::superblock::{LENGTH, POSITION, RawSuperblock, Superblock};
 use super::view::View;
-use super::{check_state, group, journal_blocks, waiting_log};
+use super::{check_state, checksums, group, journal_blocks, waiting_log};
 use crate::Error;
 use crate::crc32c::crc32c;
 use crate::files::open_files;
@@ -47,14 +47,23 @@ pub(crate) fn patch(region: &dyn ReadAt, id: NewId, patches: &mut Patches<'_>) -
         return Err(Error::Unsupported("keys of encrypted files are made of its UUID".to_owned()));
     }
     let has_seed = features.incompat(incompat::CSUM_SEED);
-    if features.incompat(incompat::EA_INODE) && !has_seed && !superblock.has_metadata_checksums() {
-        return Err(Error::Unsupported("checksums of large attributes begin with its UUID".to_owned()));
+    let seed_changes = superblock.has_metadata_checksums() && !has_seed;
+    let boot_loader = if seed_changes { boot_loader(region)? } else { None };
+    if features.incompat(incompat::EA_INODE) && !has_seed {
+        if let Some(path) = boot_loader {
+            return Err(Error::Unsupported(format!(
+                "a boot loader reads it ({path}), and checksums of large attributes begin with its UUID"
+            )));
+        }
+        if !seed_changes {
+            return Err(Error::Unsupported("checksums of large attributes begin with its UUID".to_owned()));
+        }
     }
-    let needs_seed = superblock.has_metadata_checksums() && !has_seed;
-    if needs_seed {
-        check_no_boot_loader(region)?;
+    let needs_seed = seed_changes && boot_loader.is_none();
+    let renamed = superblock.renamed(id.uuid());
+    if boot_loader.is_some() {
+        checksums::rename(region, &superblock, &renamed, patches)?;
     }
-    let renamed = Superblock { uuid: id.uuid(), ..superblock.clone() };
     for number in 0..superblock.groups {
         let is_seed_of_checksums = superblock.has_group_checksums() && !superblock.has_metadata_checksums();
         if superblock.has_super(number) {
@@ -100,17 +109,11 @@ fn check_quiet(region: &dyn ReadAt, superblock: &Superblock) -> Result<(), Error
     Ok(())
 }
 
-fn check_no_boot_loader(region: &dyn ReadAt) -> Result<(), Error> {
+/// What a boot loader keeps in it. A directory that can't be read, as one inside an inode, may hold it.
+fn boot_loader(region: &dyn ReadAt) -> Result<Option<&'static str>, Error> {
     let files = open_files(region).ok_or_else(|| Error::Unsupported("its files can't be read".to_owned()))?;
-    for path in BOOT_LOADERS {
-        if files.kind_of(path)?.is_some() {
-            return Err(Error::Unsupported(format!(
-                "a boot loader reads it ({path}), and versions before GRUB 2.12 don't know the feature that a new UUID \
-                 needs (metadata_csum_seed)"
-            )));
-        }
-    }
-    Ok(())
+    let found = BOOT_LOADERS.iter().find(|path| files.kind_of(path).map_or(true, |kind| kind.is_some()));
+    Ok(found.copied())
 }
 
 fn patch_superblock(

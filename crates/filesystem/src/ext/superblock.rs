@@ -217,6 +217,8 @@ pub struct Superblock {
     pub journal_uuid: Option<String>,
     /// Block for multiple mount protection; 0 without.
     pub mmp_block: u64,
+    /// Inode of the file that lists deleted files that are still open; 0 without.
+    pub orphan_inode: u32,
     /// The raw UUID.
     pub uuid: [u8; 16],
     /// Where the checksums of metadata start from.
@@ -257,6 +259,7 @@ impl Superblock {
             journal_inode: raw.s_journal_inum.get(),
             journal_uuid: uuid_text(&raw.s_journal_uuid),
             mmp_block: if features.incompat(incompat::MMP) { raw.s_mmp_block.get() } else { 0 },
+            orphan_inode: if features.compat(compat::ORPHAN_FILE) { raw.s_orphan_file_inum.get() } else { 0 },
             uuid: raw.s_uuid,
             checksum_seed: seed,
         })
@@ -270,6 +273,13 @@ impl Superblock {
     /// Whether all metadata carries checksums.
     pub fn has_metadata_checksums(&self) -> bool {
         self.features.ro_compat(ro_compat::METADATA_CSUM)
+    }
+
+    /// The same file system with another UUID, and with checksums that begin with it.
+    pub fn renamed(&self, uuid: [u8; 16]) -> Self {
+        let has_seed = self.features.incompat(incompat::CSUM_SEED);
+        let checksum_seed = if has_seed { self.checksum_seed } else { crc32c(!0, &uuid) };
+        Self { uuid, checksum_seed, ..self.clone() }
     }
 
     /// Whether both describe the same places. What a running system changes is not looked at.

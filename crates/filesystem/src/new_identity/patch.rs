@@ -27,6 +27,8 @@ impl Patch {
 
 /// Bytes that are kept in patches at most: the old ones, and as many new ones.
 const BYTES_LIMIT: usize = 256 << 20;
+/// What a patch takes beside its bytes until it is written: it has a name, and lies in several lists.
+const PATCH_BYTES: usize = 512;
 
 /// Patches of a region, while they are collected.
 pub(crate) struct Patches<'a> {
@@ -42,14 +44,23 @@ impl<'a> Patches<'a> {
 
     /// The bytes at `start` become `to`.
     pub(crate) fn add(&mut self, start: u64, to: Vec<u8>) -> Result<(), Error> {
-        self.bytes = self.bytes.saturating_add(to.len());
-        if self.bytes > BYTES_LIMIT {
-            return Err(Error::Unsupported(format!("more than {BYTES_LIMIT} bytes change with the name")));
-        }
         let from = read_vec(self.region, start, to.len())?;
-        if from != to {
-            self.patches.push(Patch { start, from, to });
+        self.exchange(start, from, to)
+    }
+
+    /// The bytes `from`, which stand at `start`, become `to`: as many.
+    pub(crate) fn exchange(&mut self, start: u64, from: Vec<u8>, to: Vec<u8>) -> Result<(), Error> {
+        if from == to {
+            return Ok(());
         }
+        self.bytes = self.bytes.saturating_add(to.len()).saturating_add(PATCH_BYTES);
+        if self.bytes > BYTES_LIMIT {
+            let count = self.patches.len();
+            let detail =
+                format!("more than {count} places change with the name, which need more than {BYTES_LIMIT} bytes");
+            return Err(Error::Unsupported(detail));
+        }
+        self.patches.push(Patch { start, from, to });
         Ok(())
     }
 

@@ -2,15 +2,16 @@
 //!
 //! Metadata that stay would call old data up to date, whoever wrote them. What they belong to is said nowhere on the
 //! disks: external metadata hold the size that both halves agreed on, which is at most that of the device with the
-//! data. So everything that is long enough counts as the data, and the metadata are looked for in the image as well
-//! as on the destinations.
+//! data. So everything that is long enough counts as the data, unless the node's configuration names another
+//! device (see [`Pairs`]). The metadata are looked for in the image as well as on the destinations.
 
 use block::{DiskExtent, ReadAt, RegionExtent, Window};
 use cluster::drbd::{self, Kind, Metadata};
-use image::{DiskRecord, Manifest, RegionRecord};
-use layout::RegionKind;
+use image::{DiskRecord, LayerRecord, Manifest, RegionRecord};
+use layout::{Region, RegionKind};
 
 use super::mirror::MirrorHalf;
+use super::pairs::{Device, Pairs};
 use super::plan::{Assignment, PlannedDestination, PlannedRestore, disk_of};
 use crate::error::{Error, Refusal, Result};
 
@@ -31,8 +32,8 @@ struct Left {
 
 /// Where the data of a mirror may lie.
 enum Data {
-    /// On another device that is long enough.
-    Elsewhere,
+    /// On another device that is long enough, and is one of these where anybody knows.
+    Elsewhere(Option<Vec<Device>>),
     /// In a logical volume or an array, before the metadata: perhaps in other regions.
     Volume,
     /// In the region of this name, before the metadata.
@@ -87,11 +88,12 @@ fn left_in_image(halves: &[MirrorHalf], manifest: &Manifest, disks: &[PlannedDes
         let mut of_disk = disks.iter().filter(|disk| disk.disk == half.disk);
         of_disk.any(|disk| disk.regions.iter().any(|region| region.name == half.region))
     };
+    let pairs = Pairs::of(manifest);
     let left = |half: &MirrorHalf| {
         let record = manifest.disk(&half.disk).and_then(|disk| disk.region(&half.region));
         let is_inside = half.volume.is_some() || record.is_some_and(|(_, record)| longest_inside(record) > 0);
         let data = match half.metadata.kind {
-            Kind::External => Data::Elsewhere,
+            Kind::External => Data::Elsewhere(pairs.data_of(half, halves)),
             Kind::Internal if is_inside => Data::Volume,
             Kind::Internal => return None,
         };
@@ -109,7 +111,7 @@ fn left_on_destinations(divided: &[Divided<'_>]) -> Result<Vec<Left>> {
             let window = Window::new(disk.disk, *extent);
             for metadata in disk.find(&window, extent.start())? {
                 if metadata.kind == Kind::External {
-                    found.extend(disk.left(name, &metadata, Data::Elsewhere));
+                    found.extend(disk.left(name, &metadata, Data::Elsewhere(None)));
                 }
             }
             staying.push((disk, window));
@@ -127,7 +129,7 @@ fn left_on_destinations(divided: &[Divided<'_>]) -> Result<Vec<Left>> {
             return Ok(());
         };
         for metadata in disk.find(device, 0)? {
-            let data = if metadata.kind == Kind::External { Data::Elsewhere } else { Data::Volume };
+            let data = if metadata.kind == Kind::External { Data::Elsewhere(None) } else { Data::Volume };
             found.extend(disk.left(&device.name, &metadata, data));
         }
         Ok(())
@@ -193,7 +195,7 @@ impl<'a> Divided<'a> {
             let place = whole.locate(&metadata.extent());
             if metadata.extent().end() > region.extent.length() && place.is_some_and(|place| !self.is_cleared(place)) {
                 let data = match metadata.kind {
-                    Kind::External => Data::Elsewhere,
+                    Kind::External => Data::Elsewhere(None),
                     Kind::Internal => Data::Region(region.name.clone()),
                 };
                 found.extend(self.left(&region.name, &metadata, data));
@@ -213,6 +215,27 @@ impl<'a> Divided<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a region, or what it is written to, may be a device that the node calls so.
+    fn may_be(&self, device: &Device, written: &PlannedRestore, region: &Region, record: &RegionRecord) -> bool {
+        match device {
+            // Names of disks change from one start to the next, numbers of partitions don't.
+            Device::Partition(number) => {
+                let name = format!("p{number}");
+                let is_there =
+                    |(other, extent): &(String, DiskExtent)| *other == name && extent.overlaps(&written.extent);
+                let is_it = region.partition.as_ref().is_some_and(|partition| partition.number == *number);
+                let is_unclear = region.partition.is_none() && !self.are_gaps_free;
+                is_it || is_unclear || self.devices.iter().any(is_there)
+            }
+            Device::Volume(group) => {
+                let is_other =
+                    |layer: &LayerRecord| layer.kind == "lvm2" && layer.name.as_ref().is_some_and(|name| name != group);
+                let is_of_other = !record.layers.is_empty() && record.layers.iter().all(is_other);
+                longest_inside(record) > 0 && !is_of_other
+            }
+        }
     }
 
     /// Whether a mirror of so many bytes could be all of this disk: nobody sees a partition that ends behind it.
@@ -237,7 +260,12 @@ fn may_be_data(left: &Left, disk: &Divided<'_>, written: &PlannedRestore, halves
         Data::Disk => is_same_disk,
         Data::Region(name) => is_same_disk && *name == written.name,
         Data::Volume => inside > 0 && inside >= left.data_bytes,
-        Data::Elsewhere => {
+        Data::Elsewhere(Some(devices))
+            if !devices.iter().any(|device| disk.may_be(device, written, region, record)) =>
+        {
+            false
+        }
+        Data::Elsewhere(_) => {
             let of_disk = !is_same_disk && disk.may_be_mirrored_whole(left.data_bytes);
             let is_free = region.kind == RegionKind::Gap && disk.are_gaps_free;
             let length = written.room.max(written.extent.length());
@@ -267,7 +295,7 @@ fn may_be_data(left: &Left, disk: &Divided<'_>, written: &PlannedRestore, halves
 /// Bytes of the longest device that part of a region may be of: a logical volume, a striped array. All that there can
 /// be where nobody knows, and none where a region is no part of a larger device.
 fn longest_inside(record: &RegionRecord) -> u64 {
-    let of_layer = |layer: &image::LayerRecord| match layer.kind.as_str() {
+    let of_layer = |layer: &LayerRecord| match layer.kind.as_str() {
         "md" if layer.volumes.iter().any(|volume| volume.kind != "raid1") => Some(u64::MAX),
         "md" => Some(0),
         // A group that was not understood has no name.

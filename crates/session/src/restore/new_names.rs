@@ -250,7 +250,7 @@ fn names_of_mirrored(manifest: &Manifest) -> BTreeSet<String> {
 }
 
 /// The logical volume that a path names, as `vg/data`.
-fn volume_of_path(path: &str) -> Option<String> {
+pub(super) fn volume_of_path(path: &str) -> Option<String> {
     if let Some(name) = path.strip_prefix("/dev/mapper/") {
         // Between group and volume stands one hyphen; those in their names are doubled.
         let plain = name.replace("--", "\0");

@@ -99,7 +99,7 @@ impl Operator for Console {
         if !confirm::is_asked(self.yes) {
             return false;
         }
-        error_line(t!("failure.other_node", disk = disk.display(), found = found, saved = saved));
+        error_line(t!("sharing.other_node", disk = disk.display(), found = found, saved = saved));
         confirm::ask(&t!("sharing.ask_node", words = found)).as_deref() == Some(found)
     }
 

@@ -380,7 +380,7 @@ impl Operator for Desk<'_> {
     }
 
     fn allow_other_node(&self, disk: &Path, found: &str, saved: &str) -> bool {
-        let text = t!("failure.other_node", disk = disk.display(), found = found, saved = saved).into_owned();
+        let text = t!("sharing.other_node", disk = disk.display(), found = found, saved = saved).into_owned();
         self.tell(Event::Gate(tui::Gate { text, findings: Vec::new(), words: found.into() }));
         matches!(self.answer(), Some(Answer::Words(typed)) if typed == found)
     }
