@@ -19,14 +19,16 @@ tools:
 demo: tools release
 	$(SUDO) tests/demo/run.sh target/release/sosei
 
-# The live medium, for CD, USB stick and network: build/medium/sosei.iso.
+# The live medium, for CD, USB stick and network: build/medium/sosei.iso. With firmware that is not free:
+# SOSEI_FIRMWARE=DIRECTORY, SOSEI_FIRMWARE_PACKAGES="firmware-bnx2x firmware-qlogic".
 iso: tools release
 	image-build/medium.sh target/release/sosei build/medium
 
 # A sample server that boots the live medium, in this terminal; leaves nothing behind. Ctrl-A X ends it.
+# SOSEI_KVM=1 uses hardware support, where it works.
 run: tools
 	cargo build --workspace
-	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" target/debug/sample_server
+	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" "SOSEI_KVM=$$SOSEI_KVM" target/debug/sample_server
 
 # Everything that must pass.
 test: tools check

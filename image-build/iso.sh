@@ -28,6 +28,8 @@ rm "$out/early.cfg"
 cp "$loaders/usr/lib/shim/shimx64.efi.signed" "$tree/EFI/BOOT/BOOTX64.EFI"
 cp "$loaders/usr/lib/shim/mmx64.efi.signed" "$tree/EFI/BOOT/mmx64.efi"
 cp "$loaders/usr/lib/grub/x86_64-efi-signed/gcdx64.efi.signed" "$tree/EFI/BOOT/grubx64.efi"
+# By this the menu knows its own medium among the disks.
+echo "Sosei" > "$tree/EFI/BOOT/sosei"
 find "$tree" ! -path "$tree/live/*" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 rm -f "$out/efi.img"
 truncate -s 8M "$out/efi.img"

@@ -1,8 +1,10 @@
 //! The live medium with the program under test in it, built once for all tests of virtual machines.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use crate::program;
 use crate::tool::run;
@@ -79,13 +81,21 @@ fn root() -> PathBuf {
 }
 
 /// A directory that `build` fills once for the content of some paths of this tree, the program, and the packages that
-/// were resolved. Older ones of the same name are removed.
+/// were resolved. Older ones of the same name are removed, unless a process that runs got them from here.
 ///
 /// # Panics
 /// Where it can't be built.
 pub fn built_once(name: &str, paths: &[&str], build: impl FnOnce(&Path)) -> PathBuf {
     let all = program::path().parent().and_then(Path::parent).unwrap().join("medium");
-    fs::create_dir_all(&all).unwrap();
+    built_once_in(&all, name, paths, build)
+}
+
+/// The same, kept somewhere else.
+///
+/// # Panics
+/// Where it can't be built.
+pub fn built_once_in(all: &Path, name: &str, paths: &[&str], build: impl FnOnce(&Path)) -> PathBuf {
+    fs::create_dir_all(all).unwrap();
     let lock = File::create(all.join(format!("{name}.lock"))).unwrap();
     lock.lock().unwrap();
     let script = "sha256sum \"$1\"; shift; find \"$@\" -type f | LC_ALL=C sort | xargs sha256sum";
@@ -95,16 +105,37 @@ pub fn built_once(name: &str, paths: &[&str], build: impl FnOnce(&Path)) -> Path
     let key = crc32fast::hash(digests.as_bytes());
     let wanted = all.join(format!("{name}-{key:08x}"));
     if wanted.is_dir() {
+        hold(&wanted);
         return wanted;
     }
-    for entry in fs::read_dir(&all).unwrap().map(|entry| entry.unwrap()) {
-        if entry.file_name().to_string_lossy().starts_with(&format!("{name}-")) {
+    for entry in fs::read_dir(all).unwrap().map(|entry| entry.unwrap()) {
+        if entry.file_name().to_string_lossy().starts_with(&format!("{name}-")) && !is_held(&entry.path()) {
             fs::remove_dir_all(entry.path()).unwrap();
         }
     }
     let unfinished = all.join(format!("{name}-unfinished"));
     fs::create_dir(&unfinished).unwrap();
     build(&unfinished);
+    File::create(unfinished.join(HOLD)).unwrap();
     fs::rename(&unfinished, &wanted).unwrap();
+    hold(&wanted);
     wanted
+}
+
+/// Is locked by those who use what lies beside it.
+const HOLD: &str = ".in-use";
+
+/// Keeps a directory from being removed as long as this process runs.
+fn hold(directory: &Path) {
+    static HELD: Mutex<BTreeMap<PathBuf, File>> = Mutex::new(BTreeMap::new());
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    held.entry(directory.to_owned()).or_insert_with(|| {
+        let file = File::create(directory.join(HOLD)).unwrap();
+        file.lock_shared().unwrap();
+        file
+    });
+}
+
+fn is_held(directory: &Path) -> bool {
+    File::open(directory.join(HOLD)).is_ok_and(|file| file.try_lock().is_err())
 }

@@ -6,6 +6,7 @@ use std::process::Child;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -21,6 +22,7 @@ pub struct Terminal {
     /// Programs of other tests are none of its business.
     _runtime: tempfile::TempDir,
     shown: Arc<(Mutex<Shown>, Condvar)>,
+    patience: Duration,
 }
 
 struct Shown {
@@ -62,17 +64,25 @@ impl Terminal {
         columns: u16,
         lines: u16,
     ) -> Self {
+        let program = program::path();
+        let all: Vec<&str> =
+            caller.iter().copied().chain([program.to_str().unwrap()]).chain(arguments.iter().copied()).collect();
+        Self::open_command(&all, environment, columns, lines)
+    }
+
+    /// Starts another program, with its arguments, on a terminal of this size.
+    ///
+    /// # Panics
+    /// As everything here, where anything fails.
+    pub fn open_command(line: &[&str], environment: &[(&str, &str)], columns: u16, lines: u16) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
         let slave = File::options().read(true).write(true).open(name).unwrap();
         set_size(&master, columns, lines);
-        let program = program::path();
         // A session of its own, with this terminal.
-        let all = ["--ctty"].iter().chain(caller).copied();
-        let all = all.chain([program.to_str().unwrap()]).chain(arguments.iter().copied());
-        let mut command = tool::command("setsid", all);
+        let mut command = tool::command("setsid", ["--ctty"].iter().chain(line));
         command.env("TERM", "xterm").env("LC_ALL", "C.UTF-8").env_remove("NO_COLOR");
         let runtime = tempfile::tempdir().unwrap();
         command.env("SOSEI_RUNTIME", runtime.path());
@@ -85,7 +95,32 @@ impl Terminal {
         let shown = Arc::new((Mutex::new(Shown { parser, bytes: 0, is_closed: false }), Condvar::new()));
         let master = File::from(master);
         read_on(master.try_clone().unwrap(), shown.clone());
-        Self { child, master: Some(master), _runtime: runtime, shown }
+        Self { child, master: Some(master), _runtime: runtime, shown, patience: PATIENCE }
+    }
+
+    /// The same for a program that takes longer than the screens do.
+    #[must_use]
+    pub fn patient(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// Where it has ended.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Whether the other screen is shown, beside the one that a shell writes to.
+    pub fn is_on_other_screen(&self) -> bool {
+        self.shown.0.lock().unwrap().parser.screen().alternate_screen()
     }
 
     /// Types.
@@ -128,7 +163,7 @@ impl Terminal {
             if is_met(&screen) {
                 return;
             }
-            let left = PATIENCE.saturating_sub(began.elapsed());
+            let left = self.patience.saturating_sub(began.elapsed());
             assert!(!left.is_zero() && !shown.is_closed, "{what} is not shown, but\n{screen}");
             shown = self.shown.1.wait_timeout(shown, left).unwrap().0;
         }
@@ -165,20 +200,41 @@ impl Terminal {
 
     /// The terminal goes, as when a connection breaks.
     pub fn hang_up(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
         // The reader holds the terminal open, so the signal of its end is sent as well.
-        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+        self.signal(Signal::HUP);
         self.master = None;
+    }
+
+    /// Whether a cursor is shown.
+    pub fn shows_cursor(&self) -> bool {
+        !self.shown.0.lock().unwrap().parser.screen().hide_cursor()
+    }
+
+    /// Asks it to end, unless it has ended; kills it where it does not.
+    pub fn end_by(&mut self, signal: Signal) {
+        if let Ok(None) = self.child.try_wait() {
+            self.signal(signal);
+            let began = Instant::now();
+            while matches!(self.child.try_wait(), Ok(None)) && began.elapsed() < self.patience {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let _ = self.child.kill();
+        }
     }
 
     /// Waits for the end of the program; returns its exit status.
     pub fn finish(mut self) -> i32 {
+        self.end()
+    }
+
+    /// The same for a program whose terminal is looked at afterwards.
+    pub fn end(&mut self) -> i32 {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code().unwrap_or(-1);
             }
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > self.patience {
                 let _ = self.child.kill();
                 panic!("it does not end:\n{}", self.text());
             }

@@ -2,6 +2,7 @@
 //!
 //! Waiting means waiting for a text on the serial line, with a limit; nothing depends on how long a step takes.
 
+mod browse;
 pub mod network;
 pub mod operator;
 pub mod picture;
@@ -195,8 +196,9 @@ impl Setup {
                 format!("file={}", path.display())
             };
             let drive = format!("if=none,id=disk{number},format=raw,cache=unsafe,discard=unmap,{file}");
-            let index =
-                if matches!(self.start, Start::Disk) { format!(",bootindex={}", number + 1) } else { String::new() };
+            // Firmware knows of the disks also where it starts something else first.
+            let is_tried = matches!(self.start, Start::Disk | Start::Cd | Start::Usb);
+            let index = if is_tried { format!(",bootindex={}", number + 2) } else { String::new() };
             command.args(["-drive", &drive, "-device"]);
             command.arg(format!("virtio-blk-pci,drive=disk{number},serial={serial}{index}"));
         }

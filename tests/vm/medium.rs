@@ -3,8 +3,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use tests::medium::{Medium, build};
+use tests::medium::{Medium, build, built_once_in};
 use tests::tool::run_status;
 use tests::{program, run};
 
@@ -41,6 +42,63 @@ fn the_medium_is_small_and_says_what_it_is_made_of() {
     }
     for package in ["linux-image-6", "shim-signed", "udev", "libc6"] {
         assert!(rows.iter().any(|row| row[0].starts_with(package)), "{package}");
+    }
+}
+
+/// A directory of firmware as somebody has it.
+fn firmware() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("vendor")).unwrap();
+    for (name, text) in [("vendor/card.bin", "firmware"), ("LICENCE.vendor", "as it is"), ("WHENCE", "card.bin")] {
+        fs::write(directory.path().join(name), text).unwrap();
+    }
+    directory
+}
+
+#[test]
+fn a_directory_of_firmware_stands_in_the_list_with_its_licences() {
+    let (work, firmware) = (tempfile::tempdir().unwrap(), firmware());
+    fs::write(work.path().join("kept"), "").unwrap();
+    let list = |firmware: &Path| {
+        let mut command = Command::new(script("manifest.sh"));
+        let output = command.arg(work.path()).env("SOSEI_FIRMWARE", firmware).output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        output.status.success().then(|| printed.lines().skip(1).collect::<Vec<_>>().join("\n"))
+    };
+    let first = list(firmware.path()).unwrap();
+    let fields: Vec<&str> = first.split('\t').collect();
+    assert_eq!((fields[0], fields[1], fields[4]), ("(firmware)", "3 files", "LICENCE.vendor;WHENCE"));
+    assert_eq!(fields[3].len(), 64, "{first}");
+    fs::write(firmware.path().join("vendor/card.bin"), "Firmware").unwrap();
+    assert_ne!(list(firmware.path()).unwrap(), first);
+    // What was asked for and is not there fails the build.
+    assert_eq!(list(&work.path().join("elsewhere")), None);
+    assert_eq!(list(tempfile::tempdir().unwrap().path()), None);
+}
+
+#[test]
+#[ignore = "one of the many ways of `make test-vm-all`"]
+fn firmware_of_packages_and_of_a_directory_is_on_the_medium() {
+    let (out, firmware) = (tempfile::tempdir().unwrap(), firmware());
+    let mut command = Command::new(script("medium.sh"));
+    command.env("SOSEI_LEVEL", "1").env("SOSEI_FIRMWARE", firmware.path());
+    command.env("SOSEI_FIRMWARE_PACKAGES", "firmware-bnx2").arg(program::path()).arg(out.path());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let packages = fs::read_to_string(out.path().join("packages.tsv")).unwrap();
+    for start in ["firmware-bnx2\t", "(firmware)\t3 files\t"] {
+        assert!(packages.lines().any(|line| line.starts_with(start)), "{start}: {packages}");
+    }
+    let list = "cd \"$1\" && cpio --quiet -i --to-stdout root.squashfs < root.img > root && unsquashfs -l root";
+    let files = run("sh", ["-ec", list, "sh", out.path().to_str().unwrap()]);
+    for file in [
+        "lib/firmware/vendor/card.bin",
+        "lib/firmware/LICENCE.vendor",
+        "lib/firmware/bnx2/",
+        "doc/firmware-bnx2/copyright",
+        "share/sosei-packages.tsv",
+    ] {
+        assert!(files.contains(file), "{file}");
     }
 }
 
@@ -92,4 +150,20 @@ fn a_command_that_is_missing_fails_the_build() {
     for expected in ["mdadm is missing", "/usr/bin/sosei needs libc.so.6", "these rules activate what lies on disks"] {
         assert!(printed.contains(expected), "{expected}: {printed}");
     }
+}
+
+#[test]
+fn what_is_built_anew_takes_nothing_away_from_those_who_use_it() {
+    let all = tempfile::tempdir().unwrap();
+    let build =
+        |paths: &[&str]| built_once_in(all.path(), "sample", paths, |at| fs::write(at.join("made"), "").unwrap());
+    let first = build(&["image-build/settings.sh"]);
+    let second = build(&["image-build/pack.sh"]);
+    assert!(first != second && first.join("made").is_file() && second.join("made").is_file());
+    // Nobody holds it any more who once did: a process that ended.
+    let old = all.path().join("sample-0");
+    fs::create_dir(&old).unwrap();
+    fs::write(old.join(".in-use"), "").unwrap();
+    build(&["image-build/root.sh"]);
+    assert!(!old.exists() && first.is_dir() && second.is_dir());
 }

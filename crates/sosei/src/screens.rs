@@ -230,6 +230,7 @@ fn settings() -> Settings {
         is_appliance: variable("SOSEI_APPLIANCE").is_some(),
         keyboards: keyboard::layouts(),
         has_network: network::lease_script().is_some(),
+        targets: variable("SOSEI_TARGETS").unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
     }
 }
 

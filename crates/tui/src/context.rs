@@ -25,6 +25,9 @@ pub struct Settings {
     pub keyboards: Vec<String>,
     /// Whether the program may set up the network.
     pub has_network: bool,
+    /// Targets that are offered, as they are written on a command line.
+    #[serde(default)]
+    pub targets: Vec<String>,
 }
 
 /// What is to be done.

@@ -36,6 +36,7 @@ fn settings() -> Settings {
         is_appliance: true,
         keyboards: Vec::new(),
         has_network: false,
+        targets: Vec::new(),
     }
 }
 

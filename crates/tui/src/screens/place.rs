@@ -57,13 +57,22 @@ pub struct Kinds {
     menu: Menu,
     /// The target of the job before, where there was one.
     same: Option<String>,
+    /// Targets that the program was told of when it started.
+    offered: Vec<String>,
 }
 
 impl Kinds {
     /// With the target of the job before as the first.
     pub fn new(context: &Context) -> Self {
         let same = (!context.place.target.is_empty()).then(|| context.place.target.clone());
-        Self { menu: Menu::at(0), same }
+        let is_new = |target: &&String| same.as_ref() != Some(*target) && Form::of(target).is_some();
+        let offered = context.settings.targets.iter().filter(is_new).cloned().collect();
+        Self { menu: Menu::at(0), same, offered }
+    }
+
+    /// Lines before the kinds.
+    fn before(&self) -> usize {
+        self.offered.len().saturating_add(usize::from(self.same.is_some()))
     }
 }
 
@@ -73,7 +82,7 @@ impl View for Kinds {
     }
 
     fn on_key(&mut self, key: Key, context: &mut Context) -> Step {
-        let before = usize::from(self.same.is_some());
+        let before = self.before();
         let behind = usize::from(context.settings.has_network);
         if self.menu.on_key(key, KINDS.len().saturating_add(before).saturating_add(behind)) {
             return Step::Stay;
@@ -84,10 +93,13 @@ impl View for Kinds {
             _ => return Step::Stay,
         }
         let Some(chosen) = self.menu.chosen else { return Step::Stay };
+        let offered = chosen.checked_sub(usize::from(self.same.is_some()));
+        if let Some(form) = offered.and_then(|number| self.offered.get(number)).and_then(|target| Form::of(target)) {
+            return form.show();
+        }
         let number = chosen.checked_sub(before);
         match number.and_then(|number| KINDS.get(number)) {
-            Some(Kind::Usb) => Step::ShowAnd(Box::new(Screen::Place(Form::new(Kind::Usb))), Action::ListVolumes),
-            Some(kind) => Step::show(Screen::Place(Form::new(*kind))),
+            Some(kind) => Form::new(*kind).show(),
             None if number.is_some() => Step::wait(Action::ListLinks),
             None => Step::wait(Action::Open(context.place.clone())),
         }
@@ -101,7 +113,10 @@ impl View for Kinds {
         if let Some(same) = &self.same {
             page.choice(self.menu.is(0), &say!(language, "place.same", target = same), Tone::Plain);
         }
-        let before = usize::from(self.same.is_some());
+        for (number, target) in (usize::from(self.same.is_some())..).zip(&self.offered) {
+            page.choice(self.menu.is(number), target, Tone::Plain);
+        }
+        let before = self.before();
         let names: Vec<String> = KINDS.iter().map(|kind| say_key(language, &format!("kind.{}", kind.key()))).collect();
         let widest = names.iter().map(|name| width(name)).max().unwrap_or_default();
         for (number, (kind, name)) in KINDS.iter().zip(&names).enumerate() {
@@ -135,6 +150,28 @@ impl Form {
         let fields = kind.fields().iter();
         let fields = fields.map(|(name, _)| if hidden(name) { Field::hidden("") } else { Field::new("") });
         Self { kind, fields: fields.collect(), chosen: 0, problem: None, is_incomplete: false, volumes: None }
+    }
+
+    /// Filled in as a command line names a target; `None` where it is of no kind that is known here. The password of a
+    /// share is what is typed next, and otherwise nothing is.
+    fn of(target: &str) -> Option<Self> {
+        let (kind, values) = fields_of(target)?;
+        let mut form = Self::new(kind);
+        for (field, value) in form.fields.iter_mut().zip(&values) {
+            if !value.is_empty() {
+                *field = Field::new(value);
+            }
+        }
+        let secret = form.fields.iter().position(Field::is_hidden);
+        let asks = kind == Kind::Smb && !form.trimmed("user").is_empty();
+        form.chosen = secret.filter(|_| asks).unwrap_or(form.fields.len());
+        Some(form)
+    }
+
+    fn show(self) -> Step {
+        let is_usb = self.kind == Kind::Usb;
+        let screen = Screen::Place(self);
+        if is_usb { Step::ShowAnd(Box::new(screen), Action::ListVolumes) } else { Step::show(screen) }
     }
 
     /// What the target, or the way to it, said.
@@ -223,6 +260,51 @@ impl Form {
         let mut fields = self.kind.fields().iter().zip(&self.fields);
         fields.all(|((_, is_needed), field)| !is_needed || !field.text().trim().is_empty())
     }
+}
+
+/// The fields of a target as it is written on a command line.
+fn fields_of(target: &str) -> Option<(Kind, Vec<String>)> {
+    let (address, options) = target.split_once('?').unwrap_or((target, ""));
+    let option = |name: &str| {
+        let mut pairs = options.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).unwrap_or_default()
+    };
+    let divide = |rest: &str| {
+        let (first, below) = rest.split_once('/').unwrap_or((rest, ""));
+        (first.to_owned(), unescape(below))
+    };
+    let (scheme, rest) = address.split_once(':').unwrap_or_default();
+    match (scheme, rest.strip_prefix("//")) {
+        ("nfs", Some(rest)) => {
+            let (server, export) = divide(rest);
+            Some((Kind::Nfs, vec![server, format!("/{export}"), options.to_owned()]))
+        }
+        ("smb", Some(rest)) => {
+            let (server, share) = divide(rest);
+            let (login, server) = server.rsplit_once('@').unwrap_or(("", &server));
+            let (domain, user) = login.split_once(';').unwrap_or(("", login));
+            Some((Kind::Smb, vec![server.to_owned(), share, unescape(user), unescape(domain)]))
+        }
+        ("s3", Some(rest)) => Some((Kind::S3, vec![unescape(rest), option("endpoint"), option("region")])),
+        ("usb", None) => {
+            let (label, below) = rest.split_once('/').unwrap_or((rest, ""));
+            Some((Kind::Usb, vec![label.to_owned(), below.to_owned()]))
+        }
+        _ => target.starts_with(['/', '.']).then(|| (Kind::Directory, vec![target.to_owned()])),
+    }
+}
+
+/// The opposite of [`escape`]. What is not written as it should be stays as it is.
+fn unescape(text: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        let meant = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let meant = meant.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(meant.unwrap_or(*first));
+        rest = if meant.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Puts `%` and two digits in the place of what means something in an address.
@@ -374,7 +456,19 @@ mod tests {
         ];
         for (kind, values, target) in cases {
             assert_eq!(place(kind, &values).target, target);
+            let again = Form::of(target).map(|form| (form.kind, form.place().target));
+            assert_eq!(again, Some((kind, target.to_owned())), "a form that is filled in");
         }
+    }
+
+    #[test]
+    fn a_target_that_is_offered_asks_for_the_password_alone() {
+        let next = |target: &str| Form::of(target).map(|form| form.kind.fields().get(form.chosen).map(|field| field.0));
+        assert_eq!(next("smb://games@10.0.2.2:445/images"), Some(Some("password")));
+        assert_eq!(next("smb://10.0.2.2/images"), Some(None));
+        assert_eq!(next("nfs://10.0.2.2:2049/images?mountport=3"), Some(None));
+        assert_eq!(next("gopher://10.0.2.2/1"), None);
+        assert_eq!(unescape("a%20b%zz%4"), "a b%zz%4");
     }
 
     #[test]
