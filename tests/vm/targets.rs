@@ -34,8 +34,9 @@ fn disk(directory: &TempDir, (label, make): (&str, &str)) -> PathBuf {
 
 /// Runs a line beside others; it is waited for with `wait`.
 fn start(machine: &mut Machine, name: &str, line: &str) {
+    // Nobody takes the number of the one before for that of this one.
     machine.shell(&format!(
-        "{{ ({line} > /tmp/{name} 2>&1 & echo $! > /tmp/process; wait $!; echo =$? >> /tmp/{name}) & }}"
+        "rm -f /tmp/process; {{ ({line} > /tmp/{name} 2>&1 & echo $! > /tmp/process; wait $!; echo =$? >> /tmp/{name}) & }}"
     ));
 }
 

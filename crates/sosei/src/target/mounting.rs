@@ -12,7 +12,7 @@ use rustix::mount::{UnmountFlags, unmount};
 use session::Cancel;
 
 /// A server that has not let it be mounted by then does not answer: a wrong address is told soon.
-pub const LIMIT: Duration = Duration::from_secs(10);
+pub const LIMIT: Duration = Duration::from_secs(20);
 /// How soon the end of the helper, and the operator's wish, are noticed.
 const TICK: Duration = Duration::from_millis(50);
 /// A helper that was killed may still be in a call of the kernel. It is left alone after this time.
