@@ -7,6 +7,7 @@
 pub mod blkid;
 pub mod btrfs;
 pub mod btrfs_checks;
+pub mod drbd;
 pub mod dumpe2fs;
 pub mod exfat;
 pub mod file_disk;
