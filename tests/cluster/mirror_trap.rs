@@ -170,3 +170,41 @@ fn halves_that_both_worked_alone_are_not_made_equal() {
     }
     assert_eq!(cluster.join(&cluster.first.path).0, Meeting::SplitBrain);
 }
+
+/// As many as CLUSTERPRO has mirrors in a cluster at most.
+#[test]
+fn of_eight_halves_on_four_disks_each_is_marked() {
+    const PARTS: [u64; 2] = [MIB, 6 * MIB];
+    let disks = ["sda.img", "sdb.img", "sdc.img", "sdd.img"].map(|name| {
+        let disk = SampleDisk::new(name, 11 * MIB);
+        disk.divide(512, "label: dos\nstart=1MiB, size=4MiB, type=83\nstart=6MiB, size=4MiB, type=83\n");
+        for start in PARTS {
+            disk.write(start, &content(start, 3 * MIB as usize));
+            drbdmeta(&disk.path, start, 4 * MIB, &["create-md"]);
+            let halves = [0; 2].map(|_| Half::attach(&disk.path, start, 4 * MIB));
+            let [mut first, mut second] = halves;
+            Half::begin(&mut first, &mut second, 0x1000 + start);
+            first.down();
+        }
+        disk
+    });
+    let repository = tempfile::tempdir().unwrap();
+    let target = repository.path().to_str().unwrap();
+    sosei(["save", target, "node"].into_iter().chain(disks.iter().map(SampleDisk::text))).expect(0);
+    let copies = disks.each_ref().map(|disk| disk.destination("copy.img", 11 * MIB));
+    let places: Vec<String> = ["sda", "sdb", "sdc", "sdd"]
+        .iter()
+        .zip(&copies)
+        .map(|(name, copy)| format!("{name}={}", copy.display()))
+        .collect();
+    let arguments = ["restore", target, "node", "--yes", "--scope", "one-node", "--json"];
+    let restored = sosei(arguments.into_iter().chain(places.iter().map(String::as_str))).expect(0).json();
+    let mirrors = restored["mirrors"].as_array().unwrap();
+    assert_eq!((mirrors.len(), mirrors.iter().filter(|half| half["marked"] == true).count()), (8, 8), "{mirrors:#?}");
+    for (disk, copy) in disks.iter().zip(&copies) {
+        for start in PARTS {
+            let blocks = |path: &Path| Half::attach(path, start, 4 * MIB).out_of_sync();
+            assert!(blocks(&disk.path) == 0 && blocks(copy) > 900, "{}", copy.display());
+        }
+    }
+}

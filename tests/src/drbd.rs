@@ -145,6 +145,11 @@ impl Half {
         self.get(block).starts_with(text.as_bytes())
     }
 
+    /// Blocks that the peer is to be asked for.
+    pub fn out_of_sync(&self) -> usize {
+        self.out_of_sync.iter().filter(|is_different| **is_different).count()
+    }
+
     /// Both halves meet, and one is made equal to the other where DRBD takes it for older.
     pub fn meet(first: &mut Self, second: &mut Self) -> Meeting {
         let first_is_new = first.current == JUST_CREATED;
