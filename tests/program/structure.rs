@@ -184,3 +184,59 @@ fn every_text_that_the_program_asks_for_is_there() {
         assert!(asked > 0 || call == "say_key(", "{of}: nothing asks by {call}");
     }
 }
+
+fn documents() -> Vec<PathBuf> {
+    let in_docs = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let documents = in_docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    documents.chain([root().join("README.md")]).collect()
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// A name of four words and more can only be that of a test.
+#[test]
+fn tests_that_documents_name_are_there() {
+    let code = [root().join("crates"), root().join("tests")].iter().flat_map(|path| sources(path)).collect::<Vec<_>>();
+    let code = code.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect::<String>();
+    let is_name = |word: &&str| word.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+    let mut seen = 0;
+    for document in documents() {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for name in quoted(&text).filter(is_name).filter(|word| word.matches('_').count() > 3) {
+            seen += 1;
+            assert!(code.contains(&format!("fn {name}(")), "{}: {name}", document.display());
+        }
+    }
+    assert!(seen > 10, "{seen}");
+}
+
+#[test]
+fn files_and_places_that_documents_link_to_are_there() {
+    let mut seen = 0;
+    for document in documents() {
+        let text = std::fs::read_to_string(&document).unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
+        for link in links.filter(|link| !link.contains("://")) {
+            seen += 1;
+            let (file, place) = link.split_once('#').unwrap_or((link, ""));
+            let linked = if file.is_empty() { document.clone() } else { document.parent().unwrap().join(file) };
+            assert!(linked.exists(), "{}: {link}", document.display());
+            if !place.is_empty() {
+                let headings = std::fs::read_to_string(&linked).unwrap();
+                let headings = headings.lines().filter(|line| line.starts_with('#')).map(anchor).collect::<Vec<_>>();
+                assert!(headings.iter().any(|heading| heading == place), "{}: {link}", document.display());
+            }
+        }
+    }
+    assert!(seen > 50, "{seen}");
+}
+
+/// How a heading is called in links.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'));
+    kept.map(|letter| if letter == ' ' { '-' } else { letter }).collect()
+}

@@ -83,6 +83,37 @@ pub fn a_save_lives_on_a_slow_link(world: &dyn World) {
     }
 }
 
+/// So much is on its way before any answer comes, in each direction, that no link is left idle: 1 Gbit/s with a
+/// millisecond each way holds 250 kB. With one request at a time it were 1 MiB of each file.
+pub fn a_link_is_never_left_idle(world: &dyn World) {
+    let patience = Patience { call_deadline: LIMIT, ..quick() };
+    let store = world.open("r", patience, Watch::default());
+    let (proxy, bytes) = (world.proxy(), content(9, 32 * MIB as usize));
+    let mut file = store.create("there.pack").unwrap();
+    thread::scope(|scope| {
+        let before = proxy.sent_bytes();
+        proxy.hold_answers_after(Some(MIB));
+        let writing = scope.spawn(|| {
+            bytes.chunks(MIB as usize).for_each(|block| file.write(block).unwrap());
+            file.sync().unwrap();
+        });
+        proxy.wait_for_sent(before + 3 * MIB + MIB / 2);
+        proxy.hold_answers_after(None);
+        writing.join().unwrap();
+    });
+    drop(file);
+    let before = proxy.received_bytes();
+    proxy.hold_answers_after(Some(0));
+    let mut found = vec![0; 4 * MIB as usize];
+    thread::scope(|scope| {
+        let reading = scope.spawn(|| store.read_at("there.pack", 8 * MIB, &mut found).unwrap());
+        proxy.wait_for_received(before + 2 * MIB + MIB / 2);
+        proxy.hold_answers_after(None);
+        reading.join().unwrap();
+    });
+    assert!(found == bytes[8 * MIB as usize..12 * MIB as usize]);
+}
+
 /// The server stays away: the save ends, and the next one completes it.
 pub fn a_save_stops_cleanly_and_the_next_completes_it(world: &dyn World) {
     let disk = world.disk(24);

@@ -49,6 +49,8 @@ struct Faults {
     lost_answers: VecDeque<u64>,
     /// Which bytes of clients are held back, with all that follow them on their connection.
     held: Option<fn(&[u8]) -> bool>,
+    /// From this many bytes of clients on no answer is handed over.
+    answers_end_at: Option<u64>,
 }
 
 /// One connection through the proxy.
@@ -205,6 +207,13 @@ impl Proxy {
         self.change(|faults| faults.held = held);
     }
 
+    /// Holds back every answer as soon as clients have sent this many bytes, counted from now: what still comes then
+    /// was sent without waiting for one. `None` hands over what was held.
+    pub fn hold_answers_after(&self, bytes: Option<u64>) {
+        let at = bytes.map(|bytes| self.sent_bytes() + bytes);
+        self.change(|faults| faults.answers_end_at = at);
+    }
+
     /// Resets connections as soon as they are made.
     pub fn refuse(&self, is_refusing: bool) {
         self.change(|faults| faults.is_refusing = is_refusing);
@@ -225,10 +234,25 @@ impl Proxy {
     /// # Panics
     /// After [`LIMIT`].
     pub fn wait_for_sent(&self, bytes: u64) {
+        self.wait_for(bytes, "sent", || self.sent_bytes());
+    }
+
+    /// Waits until the server has sent this many bytes since the proxy was made.
+    ///
+    /// # Panics
+    /// After [`LIMIT`].
+    pub fn wait_for_received(&self, bytes: u64) {
+        self.wait_for(bytes, "received", || self.received_bytes());
+    }
+
+    fn wait_for(&self, bytes: u64, what: &str, counted: impl Fn() -> u64) {
         let mut faults = self.shared.faults.lock().unwrap();
         let began = Instant::now();
-        while self.sent_bytes() < bytes {
-            assert!(began.elapsed() < LIMIT, "{} of {bytes} bytes were sent", self.sent_bytes());
+        while counted() < bytes {
+            if began.elapsed() > LIMIT {
+                drop(faults);
+                panic!("{} of {bytes} bytes were {what}", counted());
+            }
             faults = self.shared.changed.wait_timeout(faults, Duration::from_millis(50)).unwrap().0;
         }
     }
@@ -320,16 +344,16 @@ impl Shared {
                 link.reset();
                 break;
             }
-            let (delay, rate) = {
+            let (delay, rate, is_held) = {
                 let faults = self.faults.lock().unwrap();
-                (faults.delay, faults.rate)
+                (faults.delay, faults.rate, faults.answers_end_at.is_some())
             };
             let carried = rate.map_or_else(Instant::now, |rate| self.take_turn(from_client, length as u64, rate));
             let mut filled = queue.0.lock().unwrap();
             let limit = match rate {
                 // What a link has room for, and what is under way on it.
                 Some(rate) => UNDER_WAY + (rate as f64 * delay.as_secs_f64()) as usize / PIECE,
-                None if delay.is_zero() => UNDER_WAY,
+                None if delay.is_zero() && !is_held => UNDER_WAY,
                 None => 1 << 12,
             };
             while filled.0.len() >= limit && !filled.1 {
@@ -383,7 +407,12 @@ impl Shared {
     }
 
     fn hold_back(&self, link: &Link, sent: Option<&[u8]>) {
-        let is_held = |faults: &Faults| faults.is_stalled || faults.held.is_some_and(|held| sent.is_some_and(held));
+        let is_held = |faults: &Faults| {
+            let is_late = |at| sent.is_none() && self.sent.load(Ordering::SeqCst) >= at;
+            faults.is_stalled
+                || faults.held.is_some_and(|held| sent.is_some_and(held))
+                || faults.answers_end_at.is_some_and(is_late)
+        };
         let mut faults = self.faults.lock().unwrap();
         while is_held(&faults) && !self.is_over.load(Ordering::SeqCst) && !link.is_half_open.load(Ordering::SeqCst) {
             faults = self.changed.wait_timeout(faults, Duration::from_millis(50)).unwrap().0;

@@ -105,6 +105,20 @@ fn refused_connections_end_at_once() {
 }
 
 #[test]
+fn answers_are_held_from_a_byte_of_the_client_on() {
+    let proxy = echo();
+    let mut stream = connect(&proxy);
+    proxy.hold_answers_after(Some(8));
+    assert_eq!(call(&mut stream).unwrap(), 5);
+    stream.write_all(b"hello").unwrap();
+    proxy.wait_for_received(10);
+    assert!(is_silent(&mut stream));
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    proxy.hold_answers_after(None);
+    assert_eq!(stream.read(&mut [0; 16]).unwrap(), 5);
+}
+
+#[test]
 fn delay_and_rate_take_their_time() {
     let proxy = echo();
     let mut stream = connect(&proxy);

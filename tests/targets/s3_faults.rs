@@ -25,6 +25,11 @@ fn a_save_lives_on_a_slow_link() {
 }
 
 #[test]
+fn a_link_is_never_left_idle() {
+    network_faults::a_link_is_never_left_idle(&Scene::new());
+}
+
+#[test]
 fn a_save_stops_cleanly_and_the_next_completes_it() {
     network_faults::a_save_stops_cleanly_and_the_next_completes_it(&Scene::new());
 }

@@ -6,39 +6,18 @@
 //! that was replicated between the saving and the disaster stays old, and both call themselves up to date. Only the
 //! full-synchronisation flags prevent that. `drbdmeta invalidate` sets them, and so does [`Metadata::marked`], in the same bytes.
 //!
-//! Layout of the superblock (big endian; 4096 bytes, of which the first 112 or more mean something):
-//!
-//! | offset | size | 8.4 ("v08") | 9 ("v09") |
-//! |---|---|---|---|
-//! | 0 | 8 | effective size in sectors of 512 bytes | the same |
-//! | 8 | 8 | current generation | the same |
-//! | 16 | 8 | bitmap generation (of the peer) | members |
-//! | 24 | 16 | two older generations | reserved |
-//! | 40 / 48 | 8 | device identifier, at 40 | device identifier, at 48 |
-//! | 56 | 4 | flags | flags |
-//! | 60 | 4 | magic 8374026B, 8374026C where the activity log is to be applied | magic 8374026D |
-//! | 64 | 4 | sectors of all metadata | the same |
-//! | 68 | 4 | activity log, sectors from the superblock (signed) | the same |
-//! | 76 | 4 | bitmap, sectors from the superblock (signed) | the same |
-//! | 88 | 4 | – | slots for peers |
-//! | 112 | 32 × 32 | – | peers: generation 8, tag 8, flags 4, bitmap slot 4, reserved 8 |
-//! | 1136 | 32 × 8 | – | history of generations |
-//!
-//! Sources: drbd-utils user/shared/drbdmeta.c and drbdmeta.h (`MD_RESERVED_SECT_07` for indexes); drbd-headers drbd_meta_data.h and linux/drbd.h.
+//! The superblock is [`filesystem::drbd::Superblock`]. Source of indexes: drbd-utils user/shared/drbdmeta.h
+//! (`MD_RESERVED_SECT_07`).
 
 use std::io;
 
 use block::{ReadAt, RegionExtent};
+use filesystem::drbd::Superblock;
+pub use filesystem::drbd::{SUPERBLOCK_BYTES, Version};
 use serde::{Deserialize, Serialize};
-use zerocopy::byteorder::big_endian::{I32, U32, U64};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::FromBytes;
+use zerocopy::byteorder::big_endian::U64;
 
-/// Bytes of a superblock, and what it is aligned to.
-pub const SUPERBLOCK_BYTES: u64 = 4096;
-
-const MAGIC_08: u32 = 0x8374_026B;
-const MAGIC_08_UNCLEAN: u32 = 0x8374_026C;
-const MAGIC_09: u32 = 0x8374_026D;
 const SECTOR: u64 = 512;
 
 /// A device for the metadata of several others (`meta-disk DEVICE [INDEX]`) keeps those of each in 128 MiB.
@@ -52,53 +31,6 @@ const CRASHED_PRIMARY: u32 = 1 << 6;
 /// In the flags of 8.4, and in those of each peer of 9.
 const FULL_SYNC: u32 = 1 << 3;
 const WAS_UP_TO_DATE: u32 = 1 << 4;
-
-#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-struct RawSuperblock {
-    effective_size: U64,
-    current_uuid: U64,
-    /// 8.4: bitmap UUID, two of history, device UUID; 9: members, reserved, reserved, reserved.
-    uuids: [U64; 4],
-    /// 9: device UUID. 8.4: reserved.
-    device_uuid: U64,
-    flags: U32,
-    magic: U32,
-    md_size_sect: U32,
-    al_offset: I32,
-    al_nr_extents: U32,
-    bm_offset: I32,
-    bm_bytes_per_bit: U32,
-    la_peer_max_bio_size: U32,
-    bm_max_peers: U32,
-    node_id: U32,
-    al_stripes: U32,
-    al_stripe_size_4k: U32,
-    reserved: [U32; 2],
-    peers: [RawPeer; 32],
-    history: [U64; 32],
-}
-
-#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-struct RawPeer {
-    bitmap_uuid: U64,
-    bitmap_dagtag: U64,
-    flags: U32,
-    bitmap_index: I32,
-    reserved: [U32; 2],
-}
-
-/// Which DRBD wrote the metadata.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Version {
-    /// 8.3 and 8.4.
-    #[serde(rename = "8.4")]
-    V08,
-    /// 9.
-    #[serde(rename = "9")]
-    V09,
-}
 
 /// Where metadata lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,12 +107,8 @@ fn read(region: &dyn ReadAt, kind: Kind, offset: u64, before: u64) -> io::Result
 }
 
 fn parse(superblock: Vec<u8>, kind: Kind, offset: u64, before: u64, device_size: u64) -> Option<Metadata> {
-    let (raw, _) = RawSuperblock::ref_from_prefix(&superblock).ok()?;
-    let version = match raw.magic.get() {
-        MAGIC_08 | MAGIC_08_UNCLEAN => Version::V08,
-        MAGIC_09 => Version::V09,
-        _ => return None,
-    };
+    let (raw, _) = Superblock::ref_from_prefix(&superblock).ok()?;
+    let version = raw.version()?;
     // The magic is four bytes; the places of log and bitmap must agree with where the superblock lies.
     let places = match kind {
         Kind::Internal => raw.al_offset.get() < 0 && raw.bm_offset.get() < raw.al_offset.get(),
@@ -234,7 +162,7 @@ impl Metadata {
     /// bitmap is to be taken as full. Generations stay, so that the peer still knows this half.
     pub fn marked(&self) -> Vec<u8> {
         let mut marked = self.superblock.clone();
-        let Ok((raw, _)) = RawSuperblock::mut_from_prefix(&mut marked) else { return marked };
+        let Ok((raw, _)) = Superblock::mut_from_prefix(&mut marked) else { return marked };
         let cleared = self.flags & !(CONSISTENT | WAS_UP_TO_DATE);
         match self.version {
             Version::V08 => raw.flags.set(cleared | FULL_SYNC),

@@ -13,7 +13,7 @@
 mod bits;
 mod btrfs;
 mod crc32c;
-mod drbd;
+pub mod drbd;
 mod error;
 mod exfat;
 mod ext;

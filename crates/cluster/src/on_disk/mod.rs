@@ -102,10 +102,7 @@ fn storage(shared: filesystem::SharedStorage) -> Evidence {
 }
 
 fn mirror(metadata: &drbd::Metadata) -> Evidence {
-    let version = match metadata.version {
-        drbd::Version::V08 => "8.4",
-        drbd::Version::V09 => "9",
-    };
+    let version = metadata.version.as_str();
     let detail = format!("{version}, generation {:016x}, {} bytes", metadata.current, metadata.data_bytes);
     Evidence::MirrorHalf { software: "drbd".to_owned(), detail, certain: true }
 }

@@ -1,7 +1,6 @@
 //! Words for disks, regions, reasons and findings that several commands print.
 
 use crate::language::t;
-use cluster::drbd::Version;
 use image::{CoverageMethod, DiskRecord, LayerRecord, RegionRecord, Totals, VolumeRecord};
 use layout::{Change, Layout, Region, RegionKind, TableKind};
 use serde_json::{Value, json};
@@ -176,10 +175,7 @@ pub fn change(change: &Change) -> String {
 
 /// What half of which mirror a region holds.
 pub fn mirror(half: &MirrorHalf) -> String {
-    let version = match half.metadata.version {
-        Version::V08 => "8.4",
-        Version::V09 => "9",
-    };
+    let version = half.metadata.version.as_str();
     let place = match &half.volume {
         Some(volume) => format!("{} ({volume})", half.place()),
         None => half.place(),
