@@ -102,16 +102,22 @@ pub fn a_link_is_never_left_idle(world: &dyn World) {
         writing.join().unwrap();
     });
     drop(file);
+    // As a restore reads: pieces in several threads, of files that it has begun to read before.
+    let pieces = [8 * MIB, 12 * MIB, 16 * MIB, 20 * MIB];
+    let read = |at: u64| {
+        let mut found = vec![0; MIB as usize];
+        store.read_at("there.pack", at, &mut found).unwrap();
+        assert!(found == bytes[at as usize..][..MIB as usize], "{at}");
+    };
+    thread::scope(|scope| pieces.iter().for_each(|at| drop(scope.spawn(|| read(*at - MIB)))));
     let before = proxy.received_bytes();
     proxy.hold_answers_after(Some(0));
-    let mut found = vec![0; 4 * MIB as usize];
     thread::scope(|scope| {
-        let reading = scope.spawn(|| store.read_at("there.pack", 8 * MIB, &mut found).unwrap());
+        let reading = pieces.map(|at| scope.spawn(move || read(at)));
         proxy.wait_for_received(before + 2 * MIB + MIB / 2);
         proxy.hold_answers_after(None);
-        reading.join().unwrap();
+        reading.into_iter().for_each(|piece| piece.join().unwrap());
     });
-    assert!(found == bytes[8 * MIB as usize..12 * MIB as usize]);
 }
 
 /// The server stays away: the save ends, and the next one completes it.

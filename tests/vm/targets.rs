@@ -41,11 +41,13 @@ fn start(machine: &mut Machine, name: &str, line: &str) {
 }
 
 /// Waits until the line that was started has mounted its target, or has ended: a machine that starts everything at the
-/// same instant mounts nothing in time.
-fn wait_for_mount(machine: &mut Machine, name: &str) {
+/// same instant mounts nothing in time. Says whether it was mounted.
+fn wait_for_mount(machine: &mut Machine, name: &str) -> bool {
     let is_mounted = "[ -s /tmp/process ] && grep -q -- \"-$(cat /tmp/process) \" /proc/mounts";
     let has_ended = format!("grep -q ^= /tmp/{name}");
-    machine.shell(&format!("for i in $(seq 300); do {is_mounted} && break; {has_ended} && break; sleep 0.1; done"));
+    let wait =
+        format!("for i in $(seq 300); do {is_mounted} && echo mounted && break; {has_ended} && break; sleep 0.1; done");
+    machine.shell(&wait).contains("mounted")
 }
 
 /// Looks at how a line ended that ran beside others.
@@ -93,6 +95,7 @@ fn the_medium_mounts_what_the_program_can_not_and_unmounts_it() {
         assert_ended(&mut machine, node, 0, "");
     }
     servers.are_saved_to(&mut machine);
+    servers.is_saved_after_a_cut(&mut machine);
     for (target, node) in targets.iter().zip(NODES) {
         start(&mut machine, node, &format!("sosei verify '{target}' --progress none"));
     }
@@ -111,7 +114,9 @@ fn the_medium_mounts_what_the_program_can_not_and_unmounts_it() {
     machine.turn_off();
     // What lies on the servers is a repository as any other.
     sosei(["compare", exported.path().to_str().unwrap(), "node", source.text()]).expect(0);
-    sosei(["compare", servers.shared.path().to_str().unwrap(), "node", source.text()]).expect(0);
+    for image in ["node", "other", "held"] {
+        sosei(["compare", servers.shared.path().to_str().unwrap(), image, source.text()]).expect(0);
+    }
     sosei(["verify", servers.shared.path().to_str().unwrap()]).expect(0);
 }
 
@@ -179,13 +184,18 @@ impl SmbServers {
         }
     }
 
-    /// Lets another client of the share have the lock of an image.
+    /// Lets another client of the share have the lock of an image: one that lives, as its beat shows, and that speaks
+    /// `smb://` by itself, for all that can be seen.
     fn hold_a_lock(&self, machine: &mut Machine) {
         let options = format!("port={},username={USER},nosharesock", self.newer.proxy.port());
         let mount = format!("mount.cifs //10.0.2.2/secret /run/by-hand -o {options}");
         machine.shell(&format!("mkdir /run/by-hand && export PASSWD_FD=0 && printf {PASSWORD} | {mount}"));
-        machine
-            .shell("mkdir /run/by-hand/locks && exec 9> /run/by-hand/locks/save-held && flock -x 9; unset PASSWD_FD");
+        machine.shell(
+            "unset PASSWD_FD; mkdir /run/by-hand/locks && echo owner other > /run/by-hand/locks/save-held.g1.lock",
+        );
+        // In a shell of its own, which no `wait` knows; it ends by itself.
+        let beat = "[ -e /tmp/let-go ] && break; echo beat $i > /run/by-hand/locks/save-held.g1.beat; sleep 1";
+        machine.shell(&format!("( (for i in $(seq 300); do {beat}; done; echo > /tmp/silent) > /dev/null 2>&1 & )"));
     }
 
     /// At the same time: a ticket that is got with a password, what the program itself can't, and a lock that another
@@ -200,7 +210,7 @@ impl SmbServers {
             (&self.by_kernel(), "held", NODES[6]),
         ] {
             start(machine, image, &format!("sosei save '{target}' {image} /dev/{disk} --json --progress none"));
-            wait_for_mount(machine, image);
+            assert!(wait_for_mount(machine, image), "{image}: not by the kernel's client");
         }
         let silent = self.silent.local_addr().unwrap().port();
         let target = format!("smb://{USER}@10.0.2.2:{silent}/x?client=kernel");
@@ -213,8 +223,26 @@ impl SmbServers {
         assert_ended(machine, "other", 0, "");
         assert_ended(machine, "held", 4, "\"image-busy\"");
         assert_ended(machine, "late", 1, "\"target-unreachable\"");
-        machine.shell("exec 9>&-; umount /run/by-hand");
+        machine.shell("touch /tmp/let-go; for i in $(seq 600); do [ -e /tmp/silent ] && break; sleep 0.1; done");
+        machine.shell("rm /run/by-hand/locks/save-held.*; umount /run/by-hand");
         Self::nothing_is_left(machine, "saves");
+    }
+
+    /// A connection that breaks: the session goes on or ends in order, and the next one completes the image.
+    fn is_saved_after_a_cut(&self, machine: &mut Machine) {
+        machine.shell(&format!("export SOSEI_PASSWORD={PASSWORD}"));
+        let line = format!("sosei save '{}' held /dev/{} --json --progress none", self.by_kernel(), NODES[6]);
+        start(machine, "held", &line);
+        assert!(wait_for_mount(machine, "held"));
+        self.newer.proxy.cut();
+        machine.shell("for i in $(seq 3000); do grep -q ^= /tmp/held && break; sleep 0.1; done");
+        let printed = machine.shell("cat /tmp/held");
+        if !printed.trim_end().ends_with("=0") {
+            assert!(printed.contains("\"target-"), "{printed}");
+            machine.shell(&format!("{line} > /dev/null"));
+        }
+        machine.shell("unset SOSEI_PASSWORD");
+        Self::nothing_is_left(machine, "a cut");
     }
 
     /// A ticket that somebody else has got is used, and stays.

@@ -12,9 +12,11 @@ use image::{Entry, Lock, Store, StoreError, StoreErrorKind, StoreFile, StoreResu
 use rustix::fs::{Advice, CWD, RenameFlags, fadvise};
 use rustix::io::Errno;
 
+use crate::lease::{LOCKS_DIRECTORY, LeaseTimes, Leases};
+use crate::leased::LeasedStore;
+use crate::patience::{Line, Patience, Watch};
 use crate::random_name;
 
-const LOCKS_DIRECTORY: &str = "locks";
 /// Each try loses only against a session that ended at the same instant.
 const LOCK_TRIES: u32 = 100;
 /// Files kept open for reading: enough for the packs that one restore reads at a time.
@@ -25,6 +27,7 @@ const WRITE_OUT_BYTES: u64 = 8 << 20;
 /// A directory that holds a repository.
 pub struct DirectoryStore {
     root: PathBuf,
+    keeper: Keeper,
     open_files: Mutex<Vec<(String, Arc<File>)>>,
     /// Directories whose own names, up to the root, are known to be stable.
     stable_directories: Mutex<HashSet<PathBuf>>,
@@ -40,8 +43,22 @@ impl DirectoryStore {
         if !fs::metadata(root)?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        let (open_files, stable_directories) = (Mutex::default(), Mutex::default());
-        Ok(Self { root: root.canonicalize()?, open_files, stable_directories })
+        let (root, keeper) = (root.canonicalize()?, Keeper::of(root)?);
+        Ok(Self { root, keeper, open_files: Mutex::default(), stable_directories: Mutex::default() })
+    }
+
+    /// With locks that hold where it lies. Those of its own ([`Store::lock`]) end with the process and are right for a
+    /// file system of this machine. A mounted export or share would lose them without a word: after a connection has
+    /// broken, the kernel makes a new one and does not take them again. There locks are leases, in the same files as
+    /// those of the targets `nfs://` and `smb://`, which this way sees and keeps out.
+    pub fn for_sessions(self, watch: Watch) -> Box<dyn Store> {
+        match self.keeper {
+            Keeper::Machine => Box::new(self),
+            Keeper::NfsServer | Keeper::SmbServer | Keeper::OtherServer => {
+                let line = Arc::new(Line::new(Patience::default(), watch));
+                Box::new(LeasedStore::new(Arc::new(self), line, Arc::new(Leases::new(LeaseTimes::default()))))
+            }
+        }
     }
 
     /// The directory, without symbolic links.
@@ -96,6 +113,16 @@ impl DirectoryStore {
         Ok(())
     }
 
+    /// Makes a client of NFS ask its server: it shows for up to a minute what it has read of a directory, unless it has
+    /// itself changed a name in it.
+    ///
+    /// Source: nfs(5), "Directory entry caching"; Linux `fs/nfs/nfs4proc.c` (`nfs4_update_changeattr`).
+    fn ask_anew(&self, directory: &str) -> io::Result<()> {
+        let asked = self.root.join(directory).join(format!(".asked-{}", random_name()));
+        drop(OpenOptions::new().write(true).create_new(true).open(&asked)?);
+        fs::remove_file(asked)
+    }
+
     fn write_temporary(&self, path: &str, bytes: &[u8]) -> io::Result<PathBuf> {
         self.make_parents(path)?;
         // Other threads, and other machines with the same directory mounted, may publish the same name now.
@@ -114,6 +141,9 @@ impl Store for DirectoryStore {
 
     fn list(&self, directory: &str) -> StoreResult<Vec<Entry>> {
         let read = || -> io::Result<Vec<Entry>> {
+            if self.keeper == Keeper::NfsServer && directory == LOCKS_DIRECTORY {
+                self.ask_anew(directory)?;
+            }
             let mut entries = Vec::new();
             for entry in fs::read_dir(self.root.join(directory))? {
                 let entry = entry?;
@@ -133,7 +163,12 @@ impl Store for DirectoryStore {
     }
 
     fn size(&self, path: &str) -> StoreResult<u64> {
-        let metadata = fs::metadata(self.root.join(path));
+        let path_of = self.root.join(path);
+        // A file that is opened is asked for; without that, a server's client says what it was told some time ago.
+        let metadata = match self.keeper {
+            Keeper::Machine => fs::metadata(path_of),
+            _ => File::open(path_of).and_then(|file| file.metadata()),
+        };
         metadata.map(|metadata| metadata.len()).map_err(|error| self.error("looking at", path, error))
     }
 
@@ -182,7 +217,7 @@ impl Store for DirectoryStore {
     fn publish(&self, path: &str, bytes: &[u8]) -> StoreResult<()> {
         let publish = || {
             let temporary = self.write_temporary(path, bytes)?;
-            let renamed = rename_without_replacing(&temporary, &self.root.join(path));
+            let renamed = rename_without_replacing(self.keeper, &temporary, &self.root.join(path));
             if renamed.is_err() {
                 // The error that matters is the one of the renaming.
                 let _ = fs::remove_file(&temporary);
@@ -213,8 +248,6 @@ impl Store for DirectoryStore {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => break,
-                // The file was opened for writing: on a mounted SMB share this is how the kernel says that another has it.
-                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::PermissionDenied => break,
                 Err(TryLockError::Error(error)) => return Err(self.error("locking", &path, error)),
             }
             let lock = DirectoryLock { file, root: self.root.clone(), path: path.clone() };
@@ -232,8 +265,11 @@ impl Store for DirectoryStore {
 }
 
 /// Renames, failing where the new name is taken.
-fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
-    if !is_smb(from) {
+fn rename_without_replacing(keeper: Keeper, from: &Path, to: &Path) -> io::Result<()> {
+    // The client of SMB looks whether the name is free and then asks the server to replace it: two machines can do that
+    // at the same instant. A second name (hard link) is given by the server alone, once.
+    // Source: Linux 6.1 `fs/cifs/smb2inode.c`.
+    if keeper != Keeper::SmbServer {
         match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
             Ok(()) => return Ok(()),
             // The file system knows no such flag (NFS, some FUSE file systems).
@@ -241,24 +277,59 @@ fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
-    match fs::hard_link(from, to) {
-        Ok(()) => fs::remove_file(from),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-        // No hard links either (FAT, exFAT over FUSE): two that publish at the same instant could
-        // still replace each other here; the lock of the session keeps them apart on one machine.
-        Err(_) if to.exists() => Err(io::ErrorKind::AlreadyExists.into()),
-        Err(_) => fs::rename(from, to),
-    }
+    name_by_link(from, to, fs::hard_link(from, to))
 }
 
-/// Whether a file is on a mounted SMB share. There the kernel looks whether a name is free and then asks the server to
-/// replace it: two machines can do that at the same instant. A second name (hard link) is given by the server alone, once.
-///
-/// Source: Linux 6.1 `fs/cifs` (`smb2inode.c`: a rename asks to replace, a link does not), `include/uapi/linux/magic.h`.
-fn is_smb(path: &Path) -> bool {
-    const CIFS: i64 = 0xFF53_4D42;
-    const SMB2: i64 = 0xFE53_4D42;
-    rustix::fs::statfs(path).is_ok_and(|status| [CIFS, SMB2].contains(&status.f_type))
+/// What is to be done after a second name was asked for, with this answer.
+fn name_by_link(from: &Path, to: &Path, answer: io::Result<()>) -> io::Result<()> {
+    let refused = [Errno::PERM, Errno::ACCESS, Errno::OPNOTSUPP, Errno::NOSYS, Errno::MLINK, Errno::INVAL];
+    match answer {
+        Ok(()) => {}
+        // The answer may be that to a second try, of which the first had worked: then both names mean one file.
+        Err(_) if is_same(from, to) => {}
+        // No hard links here (FAT, exFAT): two that publish at the same instant could still replace each other; the lock
+        // of the session keeps them apart.
+        Err(error) if refused.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) => {
+            return if to.try_exists()? { Err(io::ErrorKind::AlreadyExists.into()) } else { fs::rename(from, to) };
+        }
+        // Whether it was done is not known: nothing is replaced.
+        Err(error) => return Err(error),
+    }
+    // A first name that stays harms nobody.
+    let _ = fs::remove_file(from);
+    Ok(())
+}
+
+/// Whether two names hold the same: numbers of files are not kept by every server.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let read = |path| fs::read(path).ok();
+    let size = |path| fs::metadata(path).map(|metadata| metadata.len()).ok();
+    size(one).is_some() && size(one) == size(other) && read(one).is_some_and(|bytes| Some(bytes) == read(other))
+}
+
+/// Who keeps the files of a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeper {
+    /// This machine, or a file system that machines share and that keeps their locks.
+    Machine,
+    /// A server of NFS.
+    NfsServer,
+    /// A server of SMB.
+    SmbServer,
+    /// Ceph, 9P.
+    OtherServer,
+}
+
+impl Keeper {
+    /// Source: Linux `include/uapi/linux/magic.h`.
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(match rustix::fs::statfs(path)?.f_type {
+            0x6969 => Self::NfsServer,
+            0xFF53_4D42 | 0xFE53_4D42 => Self::SmbServer,
+            0x00C3_6400 | 0x0102_1997 => Self::OtherServer,
+            _ => Self::Machine,
+        })
+    }
 }
 
 /// What an error means; some only come from a directory that a server keeps.
@@ -388,8 +459,50 @@ mod tests {
         let (from, to) = (directory.path().join("from"), directory.path().join("to"));
         fs::write(&from, b"new").unwrap();
         fs::write(&to, b"old").unwrap();
-        assert_eq!(rename_without_replacing(&from, &to).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(fs::read(&to).unwrap(), b"old");
+        for keeper in [Keeper::Machine, Keeper::SmbServer] {
+            let error = rename_without_replacing(keeper, &from, &to).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+            assert_eq!(fs::read(&to).unwrap(), b"old");
+        }
+        fs::remove_file(&to).unwrap();
+        rename_without_replacing(Keeper::SmbServer, &from, &to).unwrap();
+        assert_eq!((fs::read(&to).unwrap().as_slice(), from.exists()), (&b"new"[..], false));
+    }
+
+    #[test]
+    fn a_name_that_was_asked_for_is_judged_by_what_it_means() {
+        let (directory, _store) = store();
+        let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+        let answer = |errno: Errno| -> io::Result<()> { Err(errno.into()) };
+        let again = || fs::write(&from, b"new").unwrap();
+        // The server did it, and the answer was lost, or came to the second try.
+        for errno in [Errno::HOSTDOWN, Errno::EXIST, Errno::PERM] {
+            again();
+            fs::write(&to, b"new").unwrap();
+            name_by_link(&from, &to, answer(errno)).unwrap();
+            assert_eq!((fs::read(&to).unwrap().as_slice(), from.exists()), (&b"new"[..], false), "{errno}");
+        }
+        // Nobody knows what the server did: nothing is replaced, and nothing is called published.
+        again();
+        fs::remove_file(&to).unwrap();
+        let error = name_by_link(&from, &to, answer(Errno::HOSTDOWN)).unwrap_err();
+        assert_eq!((error.raw_os_error(), to.exists()), (Some(Errno::HOSTDOWN.raw_os_error()), false));
+        // No links: the name is given by a rename where it is free.
+        fs::write(&to, b"old").unwrap();
+        let error = name_by_link(&from, &to, answer(Errno::PERM)).unwrap_err();
+        assert_eq!((error.kind(), fs::read(&to).unwrap().as_slice()), (io::ErrorKind::AlreadyExists, &b"old"[..]));
+        fs::remove_file(&to).unwrap();
+        name_by_link(&from, &to, answer(Errno::OPNOTSUPP)).unwrap();
+        assert_eq!(fs::read(&to).unwrap(), b"new");
+    }
+
+    #[test]
+    fn names_that_are_asked_for_anew_leave_nothing_behind() {
+        let (_directory, store) = store();
+        assert_eq!(store.ask_anew(LOCKS_DIRECTORY).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let _lock = store.lock("save-a").unwrap();
+        store.ask_anew(LOCKS_DIRECTORY).unwrap();
+        assert_eq!(store.list(LOCKS_DIRECTORY).unwrap().len(), 1);
     }
 
     #[test]

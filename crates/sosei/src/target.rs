@@ -60,13 +60,13 @@ enum Mounted {
 }
 
 impl Target {
-    fn of(store: impl Store + 'static, directory: Option<PathBuf>) -> Self {
-        Self { store: Box::new(store), directory, _mounted: None }
+    fn of(store: impl Store + 'static) -> Self {
+        Self { store: Box::new(store), directory: None, _mounted: None }
     }
 
-    fn mounted(store: DirectoryStore, mounted: Mounted) -> Self {
+    fn in_directory(store: DirectoryStore, watch: Watch, mounted: Option<Mounted>) -> Self {
         let directory = Some(store.root().to_owned());
-        Self { store: Box::new(store), directory, _mounted: Some(mounted) }
+        Self { store: store.for_sessions(watch), directory, _mounted: mounted }
     }
 }
 
@@ -114,28 +114,27 @@ fn open_with(
 ) -> Result<Target, Failure> {
     let address = address::parse(text).map_err(|error| usage(text, &error))?;
     match address {
-        Address::Directory(path) => open_directory(text, &path),
+        Address::Directory(path) => open_directory(text, &path, watch(reporter, cancel)),
         Address::Usb { label, path } => usb::open(text, &label, &path, disks, purpose),
-        Address::Nfs(address) if address.version == Some(4) => export::open(text, &address, cancel),
+        Address::Nfs(address) if address.version == Some(4) => {
+            export::open(text, &address, watch(reporter, cancel), cancel)
+        }
         Address::Nfs(address) => open_nfs(&address, watch(reporter, cancel)),
         Address::Smb(address) => open_smb(text, address, credentials, reporter, cancel),
         Address::S3(address) => open_s3(address, credentials, watch(reporter, cancel)),
     }
 }
 
-fn open_directory(text: &str, path: &Path) -> Result<Target, Failure> {
+fn open_directory(text: &str, path: &Path, watch: Watch) -> Result<Target, Failure> {
     match DirectoryStore::open(path) {
-        Ok(store) => {
-            let directory = Some(store.root().to_owned());
-            Ok(Target::of(store, directory))
-        }
+        Ok(store) => Ok(Target::in_directory(store, watch, None)),
         Err(error) => Err(Failure::target_absent(text, &error)),
     }
 }
 
 fn open_nfs(address: &NfsAddress, watch: Watch) -> Result<Target, Failure> {
     let store = NfsStore::open(address, Patience::default(), watch).map_err(|error| Failure::from_store(&error))?;
-    Ok(Target::of(store, None))
+    Ok(Target::of(store))
 }
 
 fn open_smb(
@@ -148,7 +147,7 @@ fn open_smb(
     let server = host_and_port(&address.host, None);
     secret::complete(&mut address, credentials)?;
     if address.is_kerberos {
-        return share::open(text, &address, &Login::Kerberos(credentials), cancel);
+        return share::open(text, &address, &Login::Kerberos(credentials), watch(reporter, cancel), cancel);
     }
     let password = match &address.user {
         Some(user) => Some(secret::password(user, &server, credentials)?),
@@ -161,19 +160,19 @@ fn open_smb(
         }
     };
     if let (Some(password), Some(SmbClient::Kernel)) = (&password, address.client) {
-        return share::open(text, &address, &Login::Password(password), cancel);
+        return share::open(text, &address, &Login::Password(password), watch(reporter, cancel), cancel);
     }
     let opened =
         SmbStore::open(address.clone(), password.clone(), Patience::default(), watch(reporter.clone(), cancel));
     match (opened, password) {
-        (Ok(store), _) => Ok(Target::of(store, None)),
+        (Ok(store), _) => Ok(Target::of(store)),
         // The kernel's client may agree with the server.
         (Err(error), Some(password))
             if address.client.is_none() && EncryptionNotAgreed::is_reason_of(&error) && share::is_possible() =>
         {
             let warning = t!("progress.kernel_client", target = address, details = crate::failure::chain(&error));
             reporter.notify(Event::Warning { text: warning.into_owned() });
-            share::open(text, &address, &Login::Password(&password), cancel)
+            share::open(text, &address, &Login::Password(&password), watch(reporter, cancel), cancel)
         }
         (Err(error), _) => Err(Failure::from_store(&error)),
     }
@@ -185,7 +184,7 @@ fn open_s3(mut address: S3Address, credentials: &Credentials, watch: Watch) -> R
     address.region = address.region.or_else(region);
     let store = S3Store::open(address, &keys, Patience::default(), watch);
     let store = store.map_err(|error| Failure::from_store(&error))?;
-    Ok(Target::of(store, None))
+    Ok(Target::of(store))
 }
 
 /// Lets a target tell how it is, and lets the operator end its waits.

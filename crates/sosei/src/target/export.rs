@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::language::t;
 use image::{StoreError, StoreErrorKind};
-use repository::{DirectoryStore, NfsAddress};
+use repository::{DirectoryStore, NfsAddress, Watch};
 use session::Cancel;
 
 use super::mounting::{Ended, LIMIT, MountPoint, run};
@@ -22,7 +22,7 @@ const HELPER: &str = "mount.nfs4";
 const OPTIONS: &str = "vers=4,soft,timeo=600,retrans=2,retry=0,nosuid,nodev,noexec";
 
 /// Mounts an export and opens it.
-pub fn open(text: &str, address: &NfsAddress, cancel: &Cancel) -> Result<Target, Failure> {
+pub fn open(text: &str, address: &NfsAddress, watch: Watch, cancel: &Cancel) -> Result<Target, Failure> {
     // The system tells the server who the process is; it can't be told to say something else.
     let settings = [("uid", address.uid.is_some()), ("gid", address.gid.is_some())];
     let settings = settings.into_iter().chain([("mountport", address.mount_port.is_some())]);
@@ -32,7 +32,7 @@ pub fn open(text: &str, address: &NfsAddress, cancel: &Cancel) -> Result<Target,
     }
     let export = Export::mount(text, address, cancel)?;
     let store = DirectoryStore::open(export.mount.path()).map_err(|error| Failure::target_absent(text, &error))?;
-    Ok(Target::mounted(store, Mounted::Export(export)))
+    Ok(Target::in_directory(store, watch, Some(Mounted::Export(export))))
 }
 
 /// An export that is mounted; unmounted with this value.

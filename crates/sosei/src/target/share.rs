@@ -12,7 +12,7 @@ use std::process::Command;
 
 use crate::language::t;
 use image::{StoreError, StoreErrorKind};
-use repository::{DirectoryStore, Secret, SmbAddress, kind_of_status};
+use repository::{DirectoryStore, Secret, SmbAddress, Watch, kind_of_status};
 use rustix::fs::{Mode, OFlags};
 use session::Cancel;
 
@@ -50,7 +50,7 @@ pub fn is_possible() -> bool {
 }
 
 /// Mounts a share and opens the directory in it.
-pub fn open(text: &str, address: &SmbAddress, login: &Login, cancel: &Cancel) -> Result<Target, Failure> {
+pub fn open(text: &str, address: &SmbAddress, login: &Login, watch: Watch, cancel: &Cancel) -> Result<Target, Failure> {
     let share = Share::mount(text, address, login, cancel)?;
     let store = DirectoryStore::open(&share.mount.path().join(&address.path));
     let store = store.map_err(|error| match error.kind() {
@@ -58,7 +58,7 @@ pub fn open(text: &str, address: &SmbAddress, login: &Login, cancel: &Cancel) ->
         io::ErrorKind::NotFound => failed(text, StoreErrorKind::NoExport, error),
         _ => Failure::target_absent(text, &error),
     })?;
-    Ok(Target::mounted(store, Mounted::Share(share)))
+    Ok(Target::in_directory(store, watch, Some(Mounted::Share(share))))
 }
 
 /// A share that is mounted; unmounted with this value.

@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use crate::language::t;
 use block::ReadAt;
 use device::{Attached, Writable};
-use repository::DirectoryStore;
+use repository::{DirectoryStore, Watch};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
@@ -51,7 +51,7 @@ pub fn open(text: &str, label: &str, path: &str, disks: &[PathBuf], purpose: Use
     let mounted = Mounted::new(text, &found, purpose)?;
     let directory = mounted.directory.join(path);
     let store = DirectoryStore::open(&directory).map_err(|error| Failure::target_absent(text, &error))?;
-    Ok(Target::mounted(store, super::Mounted::Disk(mounted)))
+    Ok(Target::in_directory(store, Watch::default(), Some(super::Mounted::Disk(mounted))))
 }
 
 /// The attached file systems by their label, or by their UUID where they have none, and what each is. Those that are
