@@ -99,6 +99,11 @@ pub fn open<R: Reporter + 'static>(
     open_with(text, &[], Use::Reading, &Credentials::of_a_call(general), reporter, cancel)
 }
 
+/// Whether a target as it was written has a password or a key in it, and so is opened by no command.
+pub fn has_secret(text: &str) -> bool {
+    address::parse(text) == Err(AddressError::Secret)
+}
+
 /// The attached file systems that may be targets by their label or UUID, and what each is.
 pub fn volumes() -> Vec<(String, String)> {
     usb::volumes()
