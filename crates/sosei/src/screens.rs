@@ -35,6 +35,7 @@ use self::recorder::Recorder;
 use self::terminal::Taken;
 use self::worker::{Answer, Job, Mailbox};
 use crate::failure::{CANCELLED, DONE, Failure};
+use crate::helper::helper;
 use crate::{keyboard, language, machine, network, output, target};
 
 /// What is drawn by itself is drawn twice a second at most: a serial line is slow.
@@ -519,7 +520,7 @@ impl Screens {
     }
 
     fn power(&mut self, command: &str) -> Option<End> {
-        match std::process::Command::new(command).status() {
+        match helper(command).status() {
             Ok(status) if status.success() => Some(End::Wanted),
             outcome => {
                 let details = outcome.map_or_else(|error| error.to_string(), |status| status.to_string());
