@@ -17,7 +17,8 @@ const EXTENSION: &str = "mark";
 
 /// The mark beside a directory; it goes away with this value.
 pub struct Mark {
-    path: PathBuf,
+    /// `None` where it stays.
+    path: Option<PathBuf>,
     /// Locked.
     _file: File,
 }
@@ -32,13 +33,20 @@ impl Mark {
         };
         // Before it was locked, somebody may have taken it for one that was left behind, and removes it.
         let is_locked = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
-        Ok((is_locked && is_named(&file)).then_some(Self { path, _file: file }))
+        Ok((is_locked && is_named(&file)).then_some(Self { path: Some(path), _file: file }))
+    }
+
+    /// What it marks could not be taken away: the next command tries again, when this process is gone.
+    pub fn keep(&mut self) {
+        self.path = None;
     }
 }
 
 impl Drop for Mark {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        if let Some(path) = &self.path {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 

@@ -27,7 +27,7 @@ const TOLD_LIMIT: u64 = 2000;
 pub struct MountPoint {
     directory: PathBuf,
     /// Goes away last: until then a process that is killed has left something behind.
-    _mark: Mark,
+    mark: Mark,
 }
 
 impl MountPoint {
@@ -43,7 +43,7 @@ impl MountPoint {
             let directory = place.join(format!("{kind}-{}-{number}", std::process::id()));
             let Some(mark) = Mark::set(&directory)? else { continue };
             match DirBuilder::new().mode(0o700).create(&directory) {
-                Ok(()) => return Ok(Self { directory, _mark: mark }),
+                Ok(()) => return Ok(Self { directory, mark }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
@@ -59,7 +59,9 @@ impl MountPoint {
 
 impl Drop for MountPoint {
     fn drop(&mut self) {
-        mark::unmount_and_remove(&self.directory);
+        if !mark::unmount_and_remove(&self.directory) {
+            self.mark.keep();
+        }
     }
 }
 
@@ -148,7 +150,14 @@ mod tests {
         assert_ne!(one.path(), two.path());
         mark::clear(&place.path().join("sosei"));
         assert!(one.path().is_dir() && two.path().is_dir(), "this process lives");
-        drop((one, two));
+        drop(one);
+        // What stays keeps its mark, for the next command.
+        std::fs::write(two.path().join("busy"), "").unwrap();
+        let left = two.path().to_owned();
+        drop(two);
+        assert_eq!(std::fs::read_dir(place.path().join("sosei")).unwrap().count(), 2);
+        std::fs::remove_file(left.join("busy")).unwrap();
+        mark::clear(&place.path().join("sosei"));
         assert_eq!(std::fs::read_dir(place.path().join("sosei")).unwrap().count(), 0);
     }
 

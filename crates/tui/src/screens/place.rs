@@ -312,8 +312,8 @@ fn fields_of(target: &str) -> Option<(Kind, Vec<String>, Vec<String>)> {
             let has_field = |pair: &str| matches!(pair.split_once('='), Some(("endpoint" | "region", _)));
             // Of several the last counts, as on a command line.
             let option = |name: &str| {
-                let values = pairs().filter_map(|pair| pair.split_once('=')).filter(|(key, _)| *key == name);
-                values.last().map(|(_, value)| value.to_owned()).unwrap_or_default()
+                let mut values = pairs().filter_map(|pair| pair.split_once('=')).filter(|(key, _)| *key == name);
+                values.next_back().map(|(_, value)| value.to_owned()).unwrap_or_default()
             };
             let others = pairs().filter(|pair| !has_field(pair)).map(str::to_owned).collect();
             Some((Kind::S3, vec![unescape(rest), option("endpoint"), option("region")], others))
