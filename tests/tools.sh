@@ -5,7 +5,7 @@ set -eu
 packages="
   attr binutils bsdutils btrfs-progs build-essential busybox-static bzip2 cpio debian-archive-keyring dnsmasq-base dosfstools drbd-utils
   e2fsprogs exfat-fuse exfatprogs f2fs-tools fdisk gdisk gfs2-utils grub-common iproute2 jfsutils jq kmod krb5-admin-server
-  krb5-kdc libhivex-bin
+  krb5-kdc krb5-user libhivex-bin
   lvm2 makefs mdadm mount mtools nfs-ganesha nfs-ganesha-vfs nilfs-tools ntfs-3g ocfs2-tools openssl ovmf partclone
   python3 python3-zstandard qemu-system-x86 reiserfsprogs rpcbind samba samba-common-bin sanlock sbd squashfs-tools strace
   time util-linux vmfs-tools xfsprogs xorriso xz-utils zstd

@@ -356,7 +356,10 @@ fn to_share(terminal: &Terminal, scene: &Scene, password: &str) {
     terminal.at(words.task, &[ENTER]);
     terminal.at(words.kind, &[DOWN, ENTER]);
     let server = format!("127.0.0.1:{}", scene.server.proxy.port());
-    terminal.at("Name or IP address", &[&server, ENTER, "images", ENTER, USER, ENTER, ENTER, password, ENTER, ENTER]);
+    terminal.at(
+        "Name or IP address",
+        &[&server, ENTER, "images", ENTER, USER, ENTER, ENTER, password, ENTER, ENTER, ENTER],
+    );
 }
 
 #[test]
@@ -369,8 +372,7 @@ fn a_wrong_password_is_told_and_the_right_one_goes_on() {
     assert!(!terminal.text().contains("hunter2"), "{}", terminal.text());
     terminal.press(&"\x7f".repeat(7));
     terminal.press(PASSWORD);
-    terminal.press(ENTER);
-    terminal.press(ENTER);
+    terminal.press(&ENTER.repeat(3));
     to_disks_from_name(&terminal, &ENGLISH);
     save_last(&terminal, &ENGLISH);
     terminal.at(ENGLISH.good, &[END, ENTER]);

@@ -82,6 +82,19 @@ fn only_the_crate_of_real_disks_may_hold_unsafe_code() {
     }
 }
 
+/// What starts programs passes on what is in the environment; one place takes the secrets out of it.
+#[test]
+fn helpers_are_started_in_one_place() {
+    // The last is what the operator works with, on a console of the program.
+    let may = ["sosei/src/helper.rs", "sosei/src/framebuffer.rs"].map(|path| root().join("crates").join(path));
+    for path in crates().iter().flat_map(|path| sources(&path.join("src"))).filter(|path| !may.contains(path)) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let program = text.split("#[cfg(test)]").next().unwrap();
+        assert!(!program.contains("Command::new("), "{}: helper::helper starts programs", path.display());
+    }
+    assert!(may.iter().all(|path| std::fs::read_to_string(path).unwrap().contains("Command::new(")));
+}
+
 #[test]
 fn files_are_short() {
     for file in sources(&root().join("crates")) {

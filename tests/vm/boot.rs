@@ -27,7 +27,14 @@ impl Samples {
             cd "$1"
             truncate -s 64M table half-a half-b volumes
             printf 'label: gpt\nstart=1MiB, size=40MiB\nstart=42MiB, size=8MiB, type=S\n' | sfdisk -q table
-            mke2fs -q -F -t ext4 -E offset=1048576 table 40M
+            mke2fs -q -F -t ext4 journal 40M
+            printf 'one block of a file' > block
+            truncate -s 4096 block
+            # What a journal that is replayed writes: a block of the file system that nothing uses.
+            free=$(dumpe2fs journal 2> /dev/null | sed -n 's/^ *Free blocks: \([0-9]*\).*/\1/p' | sed -n 2p)
+            printf 'journal_open\njournal_write -b %s block\njournal_close\n' "$free" | debugfs -w journal > told 2>&1
+            dumpe2fs -h journal 2> /dev/null | grep -q 'features.*needs_recovery' || { cat told; exit 1; }
+            dd if=journal of=table bs=1M seek=1 conv=notrunc status=none
             tests=$2/tests/fixtures
             zstd -qdf "$tests/md.img.zst" -o md; cp md half-a; cp md half-b
             zstd -qdf "$tests/lvm-a.img.zst" -o volumes
@@ -81,7 +88,17 @@ fn in_384_mib_every_disk_is_read_only_and_stays_as_it_was() {
     assert_eq!(machine.shell("ls /sys/block | grep -c '^dm-' || true").trim(), "0");
     assert_eq!(machine.shell("cat /proc/swaps | grep -c '^/' || true").trim(), "0");
     // Remote login is off, and everything that an operator may need is there.
-    assert_eq!(machine.shell("netstat -ltn | grep -c LISTEN || true").trim(), "0");
+    // Whatever prints nothing at all has not looked.
+    let listening = machine.shell("netstat -ltn");
+    assert!(listening.contains("Local Address") && !listening.contains("LISTEN"), "{listening}");
+    // A disk is protected again when it is closed, unless it is mounted: not when another with a longer name is.
+    for (mounted, flag) in [("/dev/vda1", "0"), ("/dev/vdaa", "1"), ("/dev/vda", "0"), ("/dev/vdaa1", "1")] {
+        machine.shell(&format!(
+            "blockdev --setrw /dev/vda && mkdir -p /tmp/mounted && mount -t tmpfs {mounted} /tmp/mounted"
+        ));
+        machine.shell("/usr/lib/sosei/protect /dev/vda vda");
+        assert_eq!(machine.shell("blockdev --getro /dev/vda; umount /tmp/mounted").trim(), flag, "{mounted}");
+    }
     // Every screen, and all that they read; then the disks are as protected as they were.
     let began = machine.elapsed();
     let available = machine.shell("free -m | awk '/Mem/ { print $7 }'");
@@ -276,6 +293,16 @@ fn driver_disk() -> TempDir {
         mkdir -p firmware/usr/lib/firmware/vendor
         for number in 1 2; do echo $number > firmware/usr/lib/firmware/vendor/$number.bin; done
         pack firmware gzip
+        # A link out of the directory, and a package behind it that brings a file of that name, and files behind others.
+        mkdir -p link/lib/firmware/near && echo near > link/lib/firmware/near/a.bin
+        ln -s /usr/share/sosei-victim link/lib/firmware/trap.bin
+        ln -s /usr/share/sosei-victims link/lib/firmware/traps
+        ln -s ../../../share/sosei-victim link/lib/firmware/near/up.bin
+        ln -s ../near/a.bin link/lib/firmware/near/b.bin
+        pack link gzip
+        mkdir -p linked/lib/firmware/traps
+        echo of-a-package | tee linked/lib/firmware/trap.bin > linked/lib/firmware/traps/sosei-victim
+        pack linked gzip
         mkdir -p later/lib/modules/6.99.0-later
         cp vendor/lib/modules/$kernel/extra/ifb.ko later/lib/modules/6.99.0-later/
         pack later none
@@ -306,6 +333,7 @@ fn a_driver_disk_brings_modules_and_firmware() {
         "modules for 6.99.0-later left out",
         "unknown.deb refused: it is compressed as zst",
         "short.deb refused: it is cut off",
+        "a firmware link to ../../../share/sosei-victim left out",
     ] {
         assert!(told.contains(line), "{line}: {told}");
     }
@@ -314,6 +342,10 @@ fn a_driver_disk_brings_modules_and_firmware() {
     let firmware = "cd /usr/lib/firmware && cat sample/device.bin vendor/card.bin vendor/1.bin vendor/2.bin";
     assert_eq!(machine.shell(firmware), "firmware\nof-a-package\n1\n2\n");
     machine.shell("[ ! -e /usr/lib/firmware/unknown.bin ] && [ ! -e /run/driver-packages ]");
+    // Nothing was written through a link; one within the directory is as good as a file.
+    let firmware = "cd /usr/lib/firmware && cat trap.bin traps/sosei-victim near/b.bin && [ ! -L near/up.bin ]";
+    assert_eq!(machine.shell(firmware), "of-a-package\nof-a-package\nnear\n");
+    machine.shell("[ ! -e /usr/share/sosei-victim ] && [ ! -L /usr/lib/firmware/traps ]");
     assert_eq!(machine.shell("cat /proc/mounts | grep -c driver-disk || true").trim(), "0");
     check_clean(&mut machine);
 }

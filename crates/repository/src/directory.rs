@@ -346,6 +346,8 @@ fn kind_of(error: &io::Error) -> StoreErrorKind {
             | Errno::CONNREFUSED
             | Errno::NOTCONN,
         ) => StoreErrorKind::Unreachable,
+        // Of a share that is mounted with Kerberos: its ticket is gone, over, or not accepted any more.
+        Some(Errno::NOKEY | Errno::KEYEXPIRED | Errno::KEYREVOKED | Errno::KEYREJECTED) => StoreErrorKind::Login,
         _ => error.into(),
     }
 }
@@ -436,6 +438,13 @@ mod tests {
     use image::read_all;
 
     use super::*;
+
+    /// The numbers are those of Linux, `errno.h`.
+    #[test]
+    fn a_ticket_that_is_over_is_a_matter_of_the_login() {
+        let kinds = [126, 127, 128, 129].map(|number| kind_of(&io::Error::from_raw_os_error(number)));
+        assert_eq!(kinds, [StoreErrorKind::Login; 4]);
+    }
 
     fn store() -> (tempfile::TempDir, DirectoryStore) {
         let directory = tempfile::tempdir().unwrap();

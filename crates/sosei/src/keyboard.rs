@@ -1,11 +1,12 @@
 //! The keyboard of the appliance's console.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::language::t;
 
 use crate::failure::Failure;
+use crate::helper::helper;
 
 /// Layouts in the order in which they are offered, by their names in the kernel's key tables.
 const LAYOUTS: [&str; 13] = [
@@ -63,7 +64,7 @@ pub fn use_layout(layout: &str) -> Result<(), Failure> {
     };
     let table = directory().and_then(|directory| table(&directory, layout));
     let table = table.ok_or_else(|| failed(std::io::ErrorKind::NotFound.to_string()))?;
-    let mut command = Command::new("loadkeys");
+    let mut command = helper("loadkeys");
     command.args(["-q", "-C", CONSOLE]).arg(table).stdin(Stdio::null());
     match command.output() {
         Ok(output) if output.status.success() => Ok(()),

@@ -12,6 +12,7 @@ mod confirm;
 mod disks;
 mod failure;
 mod framebuffer;
+mod helper;
 mod keyboard;
 mod language;
 mod machine;

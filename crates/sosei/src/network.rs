@@ -8,13 +8,14 @@ mod probe;
 mod setup;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::language::t;
 use tui::{Network, Note, Setup, Weight};
 
 use self::setup::Step;
 use crate::failure::Failure;
+use crate::helper::helper;
 
 /// Where name servers are written to, on the medium.
 const RESOLVER: &str = "/run/resolv.conf";
@@ -83,7 +84,7 @@ fn carry_out(step: &Step) -> Result<(), Failure> {
 /// The client goes on in the background when it has a lease: it must not hold a pipe that we read to its end.
 fn lease(link: &str, command: &[String]) -> Result<(), Failure> {
     let Some((program, arguments)) = command.split_first() else { return Ok(()) };
-    let mut client = Command::new(program);
+    let mut client = helper(program);
     client.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     match client.status() {
         Ok(status) if status.success() => {
@@ -114,7 +115,7 @@ fn stop_client(file: &Path) {
 fn output(command: &[&str]) -> Result<String, Failure> {
     let line = command.join(" ");
     let Some((program, arguments)) = command.split_first() else { return Ok(String::new()) };
-    match Command::new(program).args(arguments).stdin(Stdio::null()).output() {
+    match helper(program).args(arguments).stdin(Stdio::null()).output() {
         Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         Ok(output) => Err(failed(&line, String::from_utf8_lossy(&output.stderr).trim())),
         Err(error) => Err(failed(&line, &error.to_string())),

@@ -35,7 +35,8 @@ use self::recorder::Recorder;
 use self::terminal::Taken;
 use self::worker::{Answer, Job, Mailbox};
 use crate::failure::{CANCELLED, DONE, Failure};
-use crate::{keyboard, language, machine, network, output};
+use crate::helper::helper;
+use crate::{keyboard, language, machine, network, output, target};
 
 /// What is drawn by itself is drawn twice a second at most: a serial line is slow.
 const TICK: Duration = Duration::from_millis(500);
@@ -222,6 +223,7 @@ fn present_language() -> Language {
 
 fn settings() -> Settings {
     let host = machine::record(Path::new(device::EFI_VARIABLES)).host_name.unwrap_or_default();
+    let (targets, has_secret_target) = offered(&variable("SOSEI_TARGETS").unwrap_or_default());
     Settings {
         version: env!("CARGO_PKG_VERSION").into(),
         image: image_of(&host),
@@ -230,8 +232,15 @@ fn settings() -> Settings {
         is_appliance: variable("SOSEI_APPLIANCE").is_some(),
         keyboards: keyboard::layouts(),
         has_network: network::lease_script().is_some(),
-        targets: variable("SOSEI_TARGETS").unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
+        targets,
+        has_secret_target,
     }
+}
+
+/// Targets to offer, without those that hold a secret, which would be shown and recorded; and whether there were any.
+fn offered(targets: &str) -> (Vec<String>, bool) {
+    let (secret, plain): (Vec<&str>, _) = targets.split_whitespace().partition(|text| target::has_secret(text));
+    (plain.into_iter().map(str::to_owned).collect(), !secret.is_empty())
 }
 
 /// A name for a new image, made of the name of a machine and the date.
@@ -511,7 +520,7 @@ impl Screens {
     }
 
     fn power(&mut self, command: &str) -> Option<End> {
-        match std::process::Command::new(command).status() {
+        match helper(command).status() {
             Ok(status) if status.success() => Some(End::Wanted),
             outcome => {
                 let details = outcome.map_or_else(|error| error.to_string(), |status| status.to_string());
@@ -520,5 +529,18 @@ impl Screens {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_with_a_secret_is_not_offered() {
+        let plain = ["smb://games@nas/images?encryption=required", "nfs://nas/a?uid=x", "usb:BACKUP"];
+        assert_eq!(offered(&plain.join(" \n")), (plain.map(str::to_owned).to_vec(), false));
+        let secret = "smb://games:hunter2@nas/images smb://nas/images?password=hunter2 s3://key:hunter2@b /mnt";
+        assert_eq!(offered(secret), (vec!["/mnt".to_owned()], true));
     }
 }

@@ -3,11 +3,13 @@
 mod address;
 mod credentials_file;
 mod export;
+mod mark;
 mod mounting;
 mod prompt;
 mod secret;
 mod share;
 mod ticket;
+mod ticket_users;
 mod usb;
 
 use std::path::{Path, PathBuf};
@@ -99,6 +101,11 @@ pub fn open<R: Reporter + 'static>(
     open_with(text, &[], Use::Reading, &Credentials::of_a_call(general), reporter, cancel)
 }
 
+/// Whether a target as it was written has a password or a key in it, and so is opened by no command.
+pub fn has_secret(text: &str) -> bool {
+    address::parse(text) == Err(AddressError::Secret)
+}
+
 /// The attached file systems that may be targets by their label or UUID, and what each is.
 pub fn volumes() -> Vec<(String, String)> {
     usb::volumes()
@@ -113,6 +120,7 @@ fn open_with(
     cancel: &Cancel,
 ) -> Result<Target, Failure> {
     let address = address::parse(text).map_err(|error| usage(text, &error))?;
+    clear_left_behind();
     match address {
         Address::Directory(path) => open_directory(text, &path, watch(reporter, cancel)),
         Address::Usb { label, path } => usb::open(text, &label, &path, disks, purpose),
@@ -123,6 +131,13 @@ fn open_with(
         Address::Smb(address) => open_smb(text, address, credentials, reporter, cancel),
         Address::S3(address) => open_s3(address, credentials, watch(reporter, cancel)),
     }
+}
+
+/// What a process that was killed left behind goes away before anything is taken for the operator's own.
+fn clear_left_behind() {
+    let place = Path::new(usb::DIRECTORY);
+    mark::clear(place);
+    ticket::clear_left_behind(place);
 }
 
 fn open_directory(text: &str, path: &Path, watch: Watch) -> Result<Target, Failure> {
@@ -196,6 +211,17 @@ fn watch(reporter: Arc<dyn Reporter>, cancel: &Cancel) -> Watch {
     }
 }
 
+/// The directory `path` below a place where something is mounted. A link that leads out of it leads into the memory of
+/// this machine, or to a disk that nobody named.
+fn below(text: &str, root: &Path, path: &str) -> Result<PathBuf, Failure> {
+    let absent = |error| Failure::target_absent(text, &error);
+    let found = std::fs::canonicalize(root.join(path)).map_err(absent)?;
+    if found.starts_with(std::fs::canonicalize(root).map_err(absent)?) {
+        return Ok(found);
+    }
+    Err(Failure::usage("target-address", &t!("failure.target_outside", target = text, path = path)))
+}
+
 fn unsupported(text: &str, scheme: &str) -> Failure {
     Failure::usage("target-unknown", &t!("failure.target_unknown", target = text, scheme = scheme))
 }
@@ -219,6 +245,7 @@ fn usage(text: &str, error: &AddressError) -> Failure {
         AddressError::Value { setting, value } => {
             t!("failure.target_value", target = text, setting = setting, value = value)
         }
+        AddressError::Dots(path) => t!("failure.target_dots", target = text, path = path),
         AddressError::Escape(escaped) => t!("failure.target_escape", target = text, escaped = escaped),
     };
     Failure::usage("target-address", &message)
@@ -233,5 +260,29 @@ fn part_key(part: Part) -> &'static str {
         Part::Share => "target.share",
         Part::Bucket => "target.bucket",
         Part::Label => "target.label",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_below_a_mounted_place_stays_below_it() {
+        use std::os::unix::fs::symlink;
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("mounted");
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::fs::create_dir_all(directory.path().join("mounted-2")).unwrap();
+        symlink("a", root.join("within")).unwrap();
+        symlink("../mounted-2", root.join("beside")).unwrap();
+        symlink("/tmp", root.join("absolute")).unwrap();
+        assert_eq!(below("t", &root, "within/b").unwrap(), root.canonicalize().unwrap().join("a/b"));
+        assert_eq!(below("t", &root, "").unwrap(), root.canonicalize().unwrap());
+        for path in ["beside", "absolute", ".."] {
+            let failure = below("t", &root, path).unwrap_err();
+            assert_eq!((failure.code.as_str(), failure.status), ("target-address", crate::failure::WRONG_USAGE));
+        }
+        assert_ne!(below("t", &root, "nowhere").unwrap_err().code, "target-address");
     }
 }

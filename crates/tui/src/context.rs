@@ -28,6 +28,9 @@ pub struct Settings {
     /// Targets that are offered, as they are written on a command line.
     #[serde(default)]
     pub targets: Vec<String>,
+    /// Whether one more was to be offered, with a password or key in it.
+    #[serde(default)]
+    pub has_secret_target: bool,
 }
 
 /// What is to be done.

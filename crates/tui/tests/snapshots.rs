@@ -37,6 +37,7 @@ fn settings() -> Settings {
         keyboards: Vec::new(),
         has_network: false,
         targets: Vec::new(),
+        has_secret_target: false,
     }
 }
 
@@ -253,6 +254,11 @@ fn scenes(language: Language, drawing: Drawing) -> Vec<Scene> {
     let mut state = start();
     press(&mut state, &[Key::Enter, Key::Enter]);
     add("04-target-kind", state);
+    let targets = ["smb://operator@nas1/images?encryption=required".to_owned()].into();
+    let offered = Settings { targets, has_secret_target: true, ..settings() };
+    let mut state = State::new(language, Look { has_colours: false, drawing }, offered);
+    press(&mut state, &[Key::Enter, Key::Enter]);
+    add("04-targets-that-are-offered", state);
     let mut state = start();
     press(&mut state, &[Key::Enter, Key::Enter, Key::Down, Key::Enter]);
     write(&mut state, "nas1");
@@ -262,7 +268,7 @@ fn scenes(language: Language, drawing: Drawing) -> Vec<Scene> {
     write(&mut state, "operator");
     press(&mut state, &[Key::Down, Key::Down]);
     write(&mut state, "secret");
-    press(&mut state, &[Key::Down, Key::Enter]);
+    press(&mut state, &[Key::Down, Key::Down, Key::Enter]);
     state.on(Event::Tick(0));
     state.on(Event::Tick(3000));
     add("05-connecting", state);
@@ -492,7 +498,7 @@ fn opened_smb(mut state: State) -> State {
     write(&mut state, "images");
     press(&mut state, &[Key::Down]);
     write(&mut state, "operator");
-    press(&mut state, &[Key::End, Key::Down, Key::Down, Key::Down, Key::Enter]);
+    press(&mut state, &[Key::End, Key::Down, Key::Down, Key::Down, Key::Down, Key::Enter]);
     state
 }
 

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::language::t;
 use tui::{Network, Note, Weight};
+
+use crate::helper::helper;
 
 /// Ports of targets.
 const PORTS: [(u16, &str); 3] = [(2049, "NFS"), (445, "SMB"), (443, "HTTPS")];
@@ -81,7 +83,7 @@ fn address_of(host: &str) -> io::Result<IpAddr> {
 
 fn ping(address: IpAddr) -> Note {
     let host = address.to_string();
-    let mut command = Command::new("ping");
+    let mut command = helper("ping");
     command.args(["-c", "2", "-W", "2", &host]).stdin(Stdio::null()).stderr(Stdio::null());
     match command.output() {
         Ok(output) if output.status.success() => note(Weight::Good, "", t!("probe.ping", address = host)),

@@ -46,6 +46,8 @@ pub enum AddressError {
         /// Its value.
         value: String,
     },
+    /// A part `.` or `..` in a path: what is kept there may lie outside of the target.
+    Dots(String),
     /// A `%` without two hexadecimal digits behind it, or bytes that are no UTF-8.
     Escape(String),
 }
@@ -93,14 +95,14 @@ fn parse_usb(rest: &str) -> Result<Address, AddressError> {
     if label.is_empty() {
         return Err(AddressError::Missing(Part::Label));
     }
-    Ok(Address::Usb { label: label.to_owned(), path: inner(path) })
+    Ok(Address::Usb { label: label.to_owned(), path: inner(path, &['/'])? })
 }
 
 fn parse_nfs(parts: &Parts) -> Result<Address, AddressError> {
     if parts.user.is_some() {
         return Err(AddressError::Unexpected(Part::User));
     }
-    let path = inner(&parts.path);
+    let path = inner(&parts.path, &['/'])?;
     if path.is_empty() {
         return Err(AddressError::Missing(Part::Export));
     }
@@ -123,7 +125,8 @@ fn parse_nfs(parts: &Parts) -> Result<Address, AddressError> {
 }
 
 fn parse_smb(parts: &Parts) -> Result<Address, AddressError> {
-    let path = inner(&parts.path);
+    // For a server of this kind both separate.
+    let path = inner(&parts.path, &['/', '\\'])?;
     let (share, path) = path.split_once('/').unwrap_or((&path, ""));
     if share.is_empty() {
         return Err(AddressError::Missing(Part::Share));
@@ -165,7 +168,8 @@ fn parse_s3(parts: &Parts) -> Result<Address, AddressError> {
     if parts.host.is_empty() {
         return Err(AddressError::Missing(Part::Bucket));
     }
-    let mut address = S3Address { bucket: parts.host.clone(), prefix: inner(&parts.path), ..S3Address::default() };
+    let (bucket, prefix) = (inner(&parts.host, &['/'])?, inner(&parts.path, &['/'])?);
+    let mut address = S3Address { bucket, prefix, ..S3Address::default() };
     for (setting, value) in &parts.settings {
         let wrong = || AddressError::Value { setting: setting.clone(), value: value.clone() };
         match setting.as_str() {
@@ -252,9 +256,13 @@ fn port_number(text: &str) -> Result<u16, AddressError> {
     text.parse().ok().filter(|port| *port != 0).ok_or_else(|| AddressError::Port(text.to_owned()))
 }
 
-/// A path without slashes around it, and without empty parts.
-fn inner(path: &str) -> String {
-    path.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+/// A path without slashes around it, and without empty parts. One with a part that leads up, or nowhere, leads out of
+/// what is mounted, into the memory of this machine: what is saved there is gone with the next start.
+fn inner(path: &str, separators: &[char]) -> Result<String, AddressError> {
+    if path.split(separators).any(|part| matches!(part, "." | "..")) {
+        return Err(AddressError::Dots(path.to_owned()));
+    }
+    Ok(path.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/"))
 }
 
 /// Puts bytes in the place of `%` and two digits.
@@ -366,6 +374,7 @@ mod tests {
         let usb = |label: &str, path: &str| Ok(Address::Usb { label: label.into(), path: path.into() });
         assert_eq!(parse("usb:SOSEI"), usb("SOSEI", ""));
         assert_eq!(parse("usb:My Disk/a/b/"), usb("My Disk", "a/b"));
+        assert_eq!(parse("usb:A/..b/c../..."), usb("A", "..b/c../..."), "names with dots are names");
     }
 
     #[test]
@@ -389,7 +398,7 @@ mod tests {
 
     #[test]
     fn every_mistake_has_its_own_error() {
-        use AddressError::{Escape, Missing, Port, Scheme, Setting, Unexpected, Value};
+        use AddressError::{Dots, Escape, Missing, Port, Scheme, Setting, Unexpected, Value};
         let value = |setting: &str, value: &str| Value { setting: setting.into(), value: value.into() };
         let cases = [
             ("ftp://x/y", Scheme("ftp".into())),
@@ -420,6 +429,16 @@ mod tests {
             ("s3://b?endpoint=ftp://x", value("endpoint", "ftp://x")),
             ("s3://b?endpoint=https://", value("endpoint", "https://")),
             ("s3://b?region=", value("region", "")),
+            ("nfs://nas/../x", Dots("../x".into())),
+            ("nfs://nas/x/./y?version=4", Dots("x/./y".into())),
+            ("smb://nas/images/../../x", Dots("images/../../x".into())),
+            ("smb://nas/images/%2E%2e/x", Dots("images/../x".into())),
+            ("smb://nas/images%2f..?client=kernel", Dots("images/..".into())),
+            ("smb://nas/images/a%5C..%5Cb", Dots("images/a\\..\\b".into())),
+            ("s3://b/../x", Dots("../x".into())),
+            ("s3://../x", Dots("..".into())),
+            ("usb:BACKUP/../x", Dots("../x".into())),
+            ("usb:BACKUP/a/..", Dots("a/..".into())),
             ("usb:", Missing(Part::Label)),
             ("usb:/x", Missing(Part::Label)),
         ];

@@ -37,25 +37,8 @@ pub struct CredentialsFile {
 impl CredentialsFile {
     /// Reads a file that nobody else can read.
     pub fn read(path: &Path) -> Result<Self, Failure> {
-        let failed = |details: &str| {
-            Failure::usage("credentials-file", &t!("failure.password_file", path = path.display(), details = details))
-        };
-        // Whatever it is, opening it waits for nobody.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let opened = rustix::fs::open(path, flags, Mode::empty()).map(File::from);
-        let file = opened.map_err(|error| failed(&io::Error::from(error).to_string()))?;
-        // Of the file that is open, not of what may have its name by now.
-        let found = file.metadata().map_err(|error| failed(&error.to_string()))?;
-        if !found.is_file() {
-            return Err(failed(&t!("failure.no_file")));
-        }
-        let own = rustix::process::geteuid().as_raw();
-        if found.mode() & FOREIGN != 0 || (found.uid() != own && found.uid() != 0) {
-            let mode = format!("{:04o}", found.mode() & 0o7777);
-            let message = t!("failure.credentials_open", path = path.display(), mode = mode, owner = found.uid());
-            let next = t!("next.credentials_open", path = path.display()).into_owned();
-            return Err(Failure { next, ..Failure::refused("credentials-open", &message) });
-        }
+        let failed = |details: &str| unusable(path, details);
+        let file = open(path)?;
         let mut text = String::new();
         let read = file.take(LENGTH_LIMIT.saturating_add(1)).read_to_string(&mut text);
         read.map_err(|error| failed(&error.to_string()))?;
@@ -108,6 +91,32 @@ impl CredentialsFile {
     }
 }
 
+fn unusable(path: &Path, details: &str) -> Failure {
+    Failure::usage("credentials-file", &t!("failure.password_file", path = path.display(), details = details))
+}
+
+/// Opens a file with a secret that nobody else can read.
+pub fn open(path: &Path) -> Result<File, Failure> {
+    let failed = |details: &str| unusable(path, details);
+    // Whatever it is, opening it waits for nobody.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, Mode::empty()).map(File::from);
+    let file = opened.map_err(|error| failed(&io::Error::from(error).to_string()))?;
+    // Of the file that is open, not of what may have its name by now.
+    let found = file.metadata().map_err(|error| failed(&error.to_string()))?;
+    if !found.is_file() {
+        return Err(failed(&t!("failure.no_file")));
+    }
+    let own = rustix::process::geteuid().as_raw();
+    if found.mode() & FOREIGN != 0 || (found.uid() != own && found.uid() != 0) {
+        let mode = format!("{:04o}", found.mode() & 0o7777);
+        let message = t!("failure.credentials_open", path = path.display(), mode = mode, owner = found.uid());
+        let next = t!("next.credentials_open", path = path.display()).into_owned();
+        return Err(Failure { next, ..Failure::refused("credentials-open", &message) });
+    }
+    Ok(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +150,21 @@ mod tests {
         for (text, line) in cases {
             assert_eq!(CredentialsFile::parse(text), Err(line), "{text}");
         }
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_not_opened() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keytab");
+        std::fs::write(&path, "keys").unwrap();
+        let opened = |mode: u32| {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            open(&path).map(|_| ()).map_err(|failure| failure.code)
+        };
+        assert_eq!(opened(0o600), Ok(()));
+        assert_eq!((opened(0o640), opened(0o604)), (Err("credentials-open".into()), Err("credentials-open".into())));
+        assert_eq!(open(directory.path()).unwrap_err().code, "credentials-file");
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! that the session tells, instead of leaving a process behind that nobody can end.
 
 use std::io;
-use std::process::Command;
 
 use crate::language::t;
 use image::{StoreError, StoreErrorKind};
@@ -14,6 +13,7 @@ use session::Cancel;
 use super::mounting::{Ended, LIMIT, MountPoint, run};
 use super::{Mounted, Target};
 use crate::failure::Failure;
+use crate::helper::helper;
 
 /// What mounts it.
 const HELPER: &str = "mount.nfs4";
@@ -56,7 +56,7 @@ impl Export {
         // From here on the directory goes away with it.
         let export = Self { mount };
         let port = address.port.map(|port| format!(",port={port}")).unwrap_or_default();
-        let mut command = Command::new(HELPER);
+        let mut command = helper(HELPER);
         command.arg(&source).arg(export.mount.path()).arg("-o").arg(format!("{OPTIONS}{port}")).env("LC_ALL", "C");
         match run(&mut command, "", cancel) {
             Ok(Ended::Well) => Ok(export),

@@ -1,15 +1,16 @@
 //! What the system's own clients mount for the program: a directory that only this user can enter and that goes away
 //! again, and helpers that run within a limit.
 
-use std::fs::{self, DirBuilder};
+use std::fs::DirBuilder;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::mount::{UnmountFlags, unmount};
 use session::Cancel;
+
+use super::mark::{self, Mark};
 
 /// A server that has not let it be mounted by then does not answer: a wrong address is told soon.
 pub const LIMIT: Duration = Duration::from_secs(20);
@@ -17,20 +18,37 @@ pub const LIMIT: Duration = Duration::from_secs(20);
 const TICK: Duration = Duration::from_millis(50);
 /// A helper that was killed may still be in a call of the kernel. It is left alone after this time.
 const END_LIMIT: Duration = Duration::from_secs(2);
+/// So many directories of one kind a process has at a time, and more.
+const TRIES: u32 = 100;
 /// Of what the helper says, as much is told.
 const TOLD_LIMIT: u64 = 2000;
 
 /// A directory that something is mounted on, or about to be. What is mounted there goes away with this value.
 pub struct MountPoint {
     directory: PathBuf,
+    /// Goes away last: until then a process that is killed has left something behind.
+    mark: Mark,
 }
 
 impl MountPoint {
     /// A new directory for something of this kind.
     pub fn make(kind: &str) -> io::Result<Self> {
-        let directory = Path::new(super::usb::DIRECTORY).join(format!("{kind}-{}", std::process::id()));
-        DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        Ok(Self { directory })
+        Self::below(Path::new(super::usb::DIRECTORY), kind)
+    }
+
+    /// One that nobody else uses, not even this process for another target.
+    fn below(place: &Path, kind: &str) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(place)?;
+        for number in 1..=TRIES {
+            let directory = place.join(format!("{kind}-{}-{number}", std::process::id()));
+            let Some(mark) = Mark::set(&directory)? else { continue };
+            match DirBuilder::new().mode(0o700).create(&directory) {
+                Ok(()) => return Ok(Self { directory, mark }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
     }
 
     /// The directory.
@@ -41,11 +59,9 @@ impl MountPoint {
 
 impl Drop for MountPoint {
     fn drop(&mut self) {
-        // A server that is away must not keep the program; what counts is stable already.
-        if unmount(&self.directory, UnmountFlags::empty()).is_err() {
-            let _ = unmount(&self.directory, UnmountFlags::DETACH);
+        if !mark::unmount_and_remove(&self.directory) {
+            self.mark.keep();
         }
-        let _ = fs::remove_dir(&self.directory);
     }
 }
 
@@ -125,6 +141,24 @@ mod tests {
         let absent = run(&mut Command::new("absent-helper"), "", &cancel);
         assert_eq!(absent.err().unwrap().kind(), io::ErrorKind::NotFound);
         assert!(is_there("sh") && !is_there("absent-helper"));
+    }
+
+    #[test]
+    fn every_target_has_a_directory_of_its_own_while_it_is_open() {
+        let place = tempfile::tempdir().unwrap();
+        let [one, two] = [(); 2].map(|()| MountPoint::below(&place.path().join("sosei"), "share").unwrap());
+        assert_ne!(one.path(), two.path());
+        mark::clear(&place.path().join("sosei"));
+        assert!(one.path().is_dir() && two.path().is_dir(), "this process lives");
+        drop(one);
+        // What stays keeps its mark, for the next command.
+        std::fs::write(two.path().join("busy"), "").unwrap();
+        let left = two.path().to_owned();
+        drop(two);
+        assert_eq!(std::fs::read_dir(place.path().join("sosei")).unwrap().count(), 2);
+        std::fs::remove_file(left.join("busy")).unwrap();
+        mark::clear(&place.path().join("sosei"));
+        assert_eq!(std::fs::read_dir(place.path().join("sosei")).unwrap().count(), 0);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::language::t;
 use repository::{S3Keys, Secret, SmbAddress};
 
-use super::credentials_file::CredentialsFile;
+use super::credentials_file::{self, CredentialsFile};
 use super::prompt;
 use crate::failure::Failure;
 use crate::operator::Credentials;
@@ -48,7 +48,11 @@ fn file_of(credentials: &Credentials) -> Result<Option<(&Path, CredentialsFile)>
 
 /// The file with keys for Kerberos that a credentials file names; one that does not stand there wants a password.
 pub fn keytab(credentials: &Credentials) -> Result<Option<PathBuf>, Failure> {
-    Ok(file_of(credentials)?.and_then(|(_, file)| file.keytab).map(PathBuf::from))
+    let Some(keytab) = file_of(credentials)?.and_then(|(_, file)| file.keytab) else { return Ok(None) };
+    // It opens as much as a password does.
+    let path = PathBuf::from(keytab.strip_prefix("FILE:").unwrap_or(&keytab));
+    credentials_file::open(&path)?;
+    Ok(Some(path))
 }
 
 /// The password of `user` on `server`: of a file of `SOSEI_PASSWORD_FILE` the first line; typed, where there is a

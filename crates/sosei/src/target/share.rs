@@ -8,7 +8,6 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::process::Command;
 
 use crate::language::t;
 use image::{StoreError, StoreErrorKind};
@@ -20,6 +19,7 @@ use super::mounting::{Ended, LIMIT, MountPoint, is_there, run};
 use super::ticket::Ticket;
 use super::{Mounted, Target};
 use crate::failure::Failure;
+use crate::helper::helper;
 use crate::operator::Credentials;
 
 /// What mounts it.
@@ -52,12 +52,14 @@ pub fn is_possible() -> bool {
 /// Mounts a share and opens the directory in it.
 pub fn open(text: &str, address: &SmbAddress, login: &Login, watch: Watch, cancel: &Cancel) -> Result<Target, Failure> {
     let share = Share::mount(text, address, login, cancel)?;
-    let store = DirectoryStore::open(&share.mount.path().join(&address.path));
-    let store = store.map_err(|error| match error.kind() {
+    if let Err(error) = std::fs::metadata(share.mount.path().join(&address.path))
+        && error.kind() == io::ErrorKind::NotFound
+    {
         // As the program itself calls it.
-        io::ErrorKind::NotFound => failed(text, StoreErrorKind::NoExport, error),
-        _ => Failure::target_absent(text, &error),
-    })?;
+        return Err(failed(text, StoreErrorKind::NoExport, error));
+    }
+    let directory = super::below(text, share.mount.path(), &address.path)?;
+    let store = DirectoryStore::open(&directory).map_err(|error| Failure::target_absent(text, &error))?;
     Ok(Target::in_directory(store, watch, Some(Mounted::Share(share))))
 }
 
@@ -96,13 +98,11 @@ impl Share {
         let mount = MountPoint::make("share").map_err(|error| failed(text, StoreErrorKind::Io, error))?;
         // From here on the directory goes away with it.
         let share = Self { mount, _ticket: ticket };
-        let mut command = Command::new(HELPER);
+        let mut command = helper(HELPER);
         command.arg(format!("//{}/{}", address.host, address.share)).arg(share.mount.path());
         command.arg("-o").arg(options(address, user.as_deref(), login)).env("LC_ALL", "C");
-        // Other ways to a password, which would be preferred.
-        for variable in ["PASSWD", "PASSWD_FD", "PASSWD_FILE", "USER"] {
-            command.env_remove(variable);
-        }
+        // It would be preferred to what the target says.
+        command.env_remove("USER");
         let password = match login {
             Login::Password(password) => {
                 command.env("PASSWD_FD", "0");

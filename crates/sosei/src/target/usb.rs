@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::language::t;
 use block::ReadAt;
@@ -21,6 +21,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::{Target, Use};
 use crate::failure::Failure;
+use crate::helper::helper;
 use crate::sharing;
 
 /// Where file systems and exports are mounted.
@@ -49,7 +50,7 @@ pub fn open(text: &str, label: &str, path: &str, disks: &[PathBuf], purpose: Use
     // Before anything is mounted: another node may have mounted it, and what it writes is lost then.
     sharing::refuse_repository_on(&sharing::guard(&attached, &[]), &found.disk)?;
     let mounted = Mounted::new(text, &found, purpose)?;
-    let directory = mounted.directory.join(path);
+    let directory = super::below(text, &mounted.directory, path)?;
     let store = DirectoryStore::open(&directory).map_err(|error| Failure::target_absent(text, &error))?;
     Ok(Target::in_directory(store, Watch::default(), Some(super::Mounted::Disk(mounted))))
 }
@@ -195,7 +196,7 @@ impl Mounted {
 
     /// For kernels without the driver, as that of the live medium: NTFS by a program of the system.
     fn mount_in_user_space(self, purpose: Use) -> io::Result<Self> {
-        let mut command = Command::new(NTFS);
+        let mut command = helper(NTFS);
         let options = match purpose {
             Use::Reading => "ro,nodev,nosuid,noexec",
             Use::Writing => "nodev,nosuid,noexec",

@@ -42,7 +42,14 @@ impl Kind {
     fn fields(self) -> &'static [(&'static str, bool)] {
         match self {
             Self::Nfs => &[("server", true), ("export", true), ("options", false)],
-            Self::Smb => &[("server", true), ("share", true), ("user", false), ("domain", false), ("password", false)],
+            Self::Smb => &[
+                ("server", true),
+                ("share", true),
+                ("user", false),
+                ("domain", false),
+                ("password", false),
+                ("smb_options", false),
+            ],
             Self::Usb => &[("label", true), ("below", false)],
             Self::Directory => &[("path", true)],
             Self::S3 => {
@@ -129,6 +136,10 @@ impl View for Kinds {
             let number = KINDS.len().saturating_add(before);
             page.choice(self.menu.is(number), &say!(language, "place.network"), Tone::Plain);
         }
+        if context.settings.has_secret_target {
+            page.gap();
+            page.text(Tone::Warning, &say!(language, "place.secret"));
+        }
     }
 }
 
@@ -136,6 +147,8 @@ impl View for Kinds {
 pub struct Form {
     kind: Kind,
     fields: Vec<Field>,
+    /// Settings of a target that was offered which have no field: what is left out changes what is meant.
+    others: Vec<String>,
     /// The field that is typed into; the number behind the last is the way on.
     chosen: usize,
     problem: Option<Failure>,
@@ -149,14 +162,15 @@ impl Form {
         let hidden = |name: &str| matches!(name, "password" | "secret");
         let fields = kind.fields().iter();
         let fields = fields.map(|(name, _)| if hidden(name) { Field::hidden("") } else { Field::new("") });
-        Self { kind, fields: fields.collect(), chosen: 0, problem: None, is_incomplete: false, volumes: None }
+        let (fields, others) = (fields.collect(), Vec::new());
+        Self { kind, fields, others, chosen: 0, problem: None, is_incomplete: false, volumes: None }
     }
 
     /// Filled in as a command line names a target; `None` where it is of no kind that is known here. The password of a
     /// share is what is typed next, and otherwise nothing is.
     fn of(target: &str) -> Option<Self> {
-        let (kind, values) = fields_of(target)?;
-        let mut form = Self::new(kind);
+        let (kind, values, others) = fields_of(target)?;
+        let mut form = Self { others, ..Self::new(kind) };
         for (field, value) in form.fields.iter_mut().zip(&values) {
             if !value.is_empty() {
                 *field = Field::new(value);
@@ -216,19 +230,16 @@ impl Form {
         let mut place = Place::default();
         match self.kind {
             Kind::Nfs => {
-                let options = self.trimmed("options");
-                let options = if options.is_empty() { String::new() } else { format!("?{options}") };
+                let options = after_mark(self.trimmed("options"));
                 place.target = format!("nfs://{}/{}{options}", self.trimmed("server"), path("export"));
             }
             Kind::Smb => {
                 let (domain, user) = (escaped("domain"), escaped("user"));
                 let domain = if domain.is_empty() { domain } else { format!("{domain};") };
                 let user = if user.is_empty() { user } else { format!("{domain}{user}@") };
-                place.target = format!(
-                    "smb://{user}{}/{}",
-                    self.trimmed("server"),
-                    path("share").replace("%5C", "/").trim_start_matches('/')
-                );
+                let share = path("share").replace("%5C", "/");
+                let (share, options) = (share.trim_start_matches('/'), after_mark(self.trimmed("smb_options")));
+                place.target = format!("smb://{user}{}/{share}{options}", self.trimmed("server"));
                 let is_given = !user.is_empty() && !self.value("password").is_empty();
                 place.password = is_given.then(|| hidden("password"));
             }
@@ -245,10 +256,9 @@ impl Form {
             }
             Kind::S3 => {
                 let settings = [("endpoint", self.trimmed("endpoint")), ("region", self.trimmed("region"))];
-                let settings: Vec<String> =
-                    settings.iter().filter(|(_, value)| !value.is_empty()).map(|(k, v)| format!("{k}={v}")).collect();
-                let settings = if settings.is_empty() { String::new() } else { format!("?{}", settings.join("&")) };
-                place.target = format!("s3://{}{settings}", path("bucket"));
+                let settings = settings.iter().filter(|(_, value)| !value.is_empty()).map(|(k, v)| format!("{k}={v}"));
+                let settings: Vec<String> = settings.chain(self.others.iter().cloned()).collect();
+                place.target = format!("s3://{}{}", path("bucket"), after_mark(&settings.join("&")));
                 let id = self.trimmed("key_id");
                 place.keys = (!id.is_empty()).then(|| (id.to_owned(), hidden("secret")));
             }
@@ -262,35 +272,52 @@ impl Form {
     }
 }
 
-/// The fields of a target as it is written on a command line.
-fn fields_of(target: &str) -> Option<(Kind, Vec<String>)> {
-    let (address, options) = target.split_once('?').unwrap_or((target, ""));
-    let option = |name: &str| {
-        let mut pairs = options.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).unwrap_or_default()
-    };
-    let divide = |rest: &str| {
-        let (first, below) = rest.split_once('/').unwrap_or((rest, ""));
-        (first.to_owned(), unescape(below))
-    };
-    let (scheme, rest) = address.split_once(':').unwrap_or_default();
-    match (scheme, rest.strip_prefix("//")) {
-        ("nfs", Some(rest)) => {
-            let (server, export) = divide(rest);
-            Some((Kind::Nfs, vec![server, format!("/{export}"), options.to_owned()]))
-        }
-        ("smb", Some(rest)) => {
-            let (server, share) = divide(rest);
-            let (login, server) = server.rsplit_once('@').unwrap_or(("", &server));
-            let (domain, user) = login.split_once(';').unwrap_or(("", login));
-            Some((Kind::Smb, vec![server.to_owned(), share, unescape(user), unescape(domain)]))
-        }
-        ("s3", Some(rest)) => Some((Kind::S3, vec![unescape(rest), option("endpoint"), option("region")])),
-        ("usb", None) => {
+/// Settings as they stand behind an address.
+fn after_mark(settings: &str) -> String {
+    if settings.is_empty() { String::new() } else { format!("?{settings}") }
+}
+
+/// The fields of a target as it is written on a command line, and the settings that have no field.
+fn fields_of(target: &str) -> Option<(Kind, Vec<String>, Vec<String>)> {
+    let (scheme, rest) = target.split_once(':').unwrap_or_default();
+    let (rest, options) = match (scheme, rest.strip_prefix("//")) {
+        ("nfs" | "smb" | "s3", Some(rest)) => rest.split_once('?').unwrap_or((rest, "")),
+        // A label may have any character in it.
+        ("usb", _) => {
             let (label, below) = rest.split_once('/').unwrap_or((rest, ""));
-            Some((Kind::Usb, vec![label.to_owned(), below.to_owned()]))
+            return Some((Kind::Usb, vec![label.to_owned(), below.to_owned()], Vec::new()));
         }
-        _ => target.starts_with(['/', '.']).then(|| (Kind::Directory, vec![target.to_owned()])),
+        _ if target.starts_with(['/', '.']) => return Some((Kind::Directory, vec![target.to_owned()], Vec::new())),
+        _ => return None,
+    };
+    let (first, below) = rest.split_once('/').unwrap_or((rest, ""));
+    match scheme {
+        "nfs" => {
+            let values = vec![first.to_owned(), format!("/{}", unescape(below)), options.to_owned()];
+            Some((Kind::Nfs, values, Vec::new()))
+        }
+        "smb" => {
+            let (login, server) = first.rsplit_once('@').unwrap_or(("", first));
+            // A password that stands in a target is no part of a user's name, and is never shown.
+            if login.contains(':') {
+                return None;
+            }
+            let (domain, user) = login.split_once(';').unwrap_or(("", login));
+            let values = [server.to_owned(), unescape(below), unescape(user), unescape(domain)];
+            let values = values.into_iter().chain([String::new(), options.to_owned()]);
+            Some((Kind::Smb, values.collect(), Vec::new()))
+        }
+        _ => {
+            let pairs = || options.split('&').filter(|pair| !pair.is_empty());
+            let has_field = |pair: &str| matches!(pair.split_once('='), Some(("endpoint" | "region", _)));
+            // Of several the last counts, as on a command line.
+            let option = |name: &str| {
+                let mut values = pairs().filter_map(|pair| pair.split_once('=')).filter(|(key, _)| *key == name);
+                values.next_back().map(|(_, value)| value.to_owned()).unwrap_or_default()
+            };
+            let others = pairs().filter(|pair| !has_field(pair)).map(str::to_owned).collect();
+            Some((Kind::S3, vec![unescape(rest), option("endpoint"), option("region")], others))
+        }
     }
 }
 
@@ -449,6 +476,13 @@ mod tests {
             (Kind::Nfs, vec!["[fd00::1]:2049", "a b", "uid=1&gid=2"], "nfs://[fd00::1]:2049/a%20b?uid=1&gid=2"),
             (Kind::Smb, vec!["nas", "\\images\\a", "", "", "x"], "smb://nas/images/a"),
             (Kind::Smb, vec!["nas", "images", "jo@x", "DOM", ""], "smb://DOM;jo%40x@nas/images"),
+            (
+                Kind::Smb,
+                vec!["nas:4450", "images", "jo", "", "", "encryption=required&security=kerberos&client=kernel"],
+                "smb://jo@nas:4450/images?encryption=required&security=kerberos&client=kernel",
+            ),
+            (Kind::Smb, vec!["nas", "a", "", "", "", "colour=red"], "smb://nas/a?colour=red"),
+            (Kind::Usb, vec!["MY?DISK&", "a?b"], "usb:MY?DISK&/a?b"),
             (Kind::Usb, vec!["BACKUP", "/a/"], "usb:BACKUP/a"),
             (Kind::Directory, vec!["a:b"], "./a:b"),
             (Kind::Directory, vec!["/mnt"], "/mnt"),
@@ -459,6 +493,25 @@ mod tests {
             let again = Form::of(target).map(|form| (form.kind, form.place().target));
             assert_eq!(again, Some((kind, target.to_owned())), "a form that is filled in");
         }
+    }
+
+    /// Whatever is not understood here is told by whoever takes the target apart; what is left out is told by nobody.
+    #[test]
+    fn settings_without_a_field_stay_in_a_target_that_is_offered() {
+        let again = |target: &str| Form::of(target).map(|form| form.place().target);
+        for target in ["s3://b?colour=red", "s3://b/p%20q?endpoint=http://127.0.0.1:9000&region=eu-1&colour"] {
+            assert_eq!(again(target), Some(target.to_owned()));
+        }
+        let expected = "s3://b?endpoint=https://two&x=1";
+        assert_eq!(again("s3://b?endpoint=https://one&x=1&endpoint=https://two"), Some(expected.to_owned()));
+    }
+
+    #[test]
+    fn a_password_is_no_part_of_a_name() {
+        for target in ["smb://games:hunter2@nas/images", "smb://LAB;games:hunter2@nas/images", "smb://:@nas/images"] {
+            assert!(Form::of(target).is_none(), "{target}");
+        }
+        assert!(Form::of("smb://games@nas:445/images").is_some());
     }
 
     #[test]
