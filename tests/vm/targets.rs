@@ -43,7 +43,7 @@ fn start(machine: &mut Machine, name: &str, line: &str) {
 /// Waits until the line that was started has mounted its target, or has ended: a machine that starts everything at the
 /// same instant mounts nothing in time. Says whether it was mounted.
 fn wait_for_mount(machine: &mut Machine, name: &str) -> bool {
-    let is_mounted = "[ -s /tmp/process ] && grep -q -- \"-$(cat /tmp/process) \" /proc/mounts";
+    let is_mounted = "[ -s /tmp/process ] && grep -q -- \"-$(cat /tmp/process)[- ]\" /proc/mounts";
     let has_ended = format!("grep -q ^= /tmp/{name}");
     let wait =
         format!("for i in $(seq 300); do {is_mounted} && echo mounted && break; {has_ended} && break; sleep 0.1; done");
