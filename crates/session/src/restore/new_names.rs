@@ -251,7 +251,7 @@ fn names_of_mirrored(manifest: &Manifest) -> BTreeSet<String> {
 
 /// The logical volume that a path names, as `vg/data`.
 pub(super) fn volume_of_path(path: &str) -> Option<String> {
-    if let Some(name) = path.strip_prefix("/dev/mapper/") {
+    if let Some(name) = ["/dev/mapper/", "/dev/disk/by-id/dm-name-"].iter().find_map(|start| path.strip_prefix(start)) {
         // Between group and volume stands one hyphen; those in their names are doubled.
         let plain = name.replace("--", "\0");
         let (group, volume) = plain.split_once('-')?;
@@ -467,11 +467,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn volumes_are_named_by_two_kinds_of_paths() {
+    fn volumes_are_named_by_three_kinds_of_paths() {
         for (path, name) in [
             ("/dev/vg/data", Some("vg/data")),
             ("/dev/mapper/vg-data", Some("vg/data")),
             ("/dev/mapper/my--vg-the--data", Some("my-vg/the-data")),
+            ("/dev/disk/by-id/dm-name-vg-data--part1", Some("vg/data-part1")),
+            ("/dev/disk/by-id/dm-uuid-LVM-abcd", None),
             ("/dev/sdb1", None),
             ("/dev/disk/by-id/scsi-1", None),
             ("/dev/mapper/mpatha", None),
