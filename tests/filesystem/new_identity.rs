@@ -336,6 +336,11 @@ fn ext4_that_must_keep_its_uuid() {
     let booting = ext("-t ext4 -O metadata_csum,ea_inode");
     booting.change(|root| fs::create_dir_all(root.join("boot/grub")).unwrap());
     booting.check_kept(ReasonCode::Unsupported, "a boot loader reads it (/boot/grub)");
+    // Nobody knows whether a boot loader is there.
+    let locked = ext("-t ext4 -O metadata_csum,^metadata_csum_seed");
+    locked.change(|root| fs::create_dir_all(root.join("boot/grub")).unwrap());
+    run("debugfs", ["-w", "-R", "set_inode_field /boot flags 0x80800", locked.text()]);
+    locked.check_kept(ReasonCode::Unsupported, "/boot/grub can't be read: inode 12 is encrypted");
     // Without the checksums no feature is needed.
     let booting = ext("-t ext4 -O ^metadata_csum").filled();
     booting.change(|root| fs::create_dir_all(root.join("boot/grub")).unwrap());

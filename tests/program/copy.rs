@@ -215,9 +215,10 @@ fn everything_has_another_name_and_everything_that_names_it_knows() {
 #[test]
 fn what_can_not_be_changed_keeps_its_name_or_is_told() {
     let disk = SampleDisk::new("node.img", 96 * MIB);
-    let [esp, root, srv, home] = [(MIB, 20 * MIB), (21 * MIB, 24 * MIB), (45 * MIB, 16 * MIB), (61 * MIB, 16 * MIB)];
-    let parts =
-        [esp, root, srv, home].map(|(start, size)| format!("start={}MiB, size={}MiB\n", start / MIB, size / MIB));
+    let [esp, root, srv] = [(MIB, 20 * MIB), (21 * MIB, 24 * MIB), (45 * MIB, 16 * MIB)];
+    let [home, locked] = [(61 * MIB, 16 * MIB), (77 * MIB, 8 * MIB)];
+    let parts = [esp, root, srv, home, locked]
+        .map(|(start, size)| format!("start={}MiB, size={}MiB\n", start / MIB, size / MIB));
     disk.divide(512, &format!("label: gpt\n{}", parts.concat()));
     let directory = tempfile::tempdir().unwrap();
     let make = |(start, size): (u64, u64), program: &str, options: &str, fill: &dyn Fn(&Path)| {
@@ -228,7 +229,7 @@ fn what_can_not_be_changed_keeps_its_name_or_is_told() {
         copy(&path, 0, size, &disk.path, start);
         fs::remove_file(&path).unwrap();
     };
-    let [inside, named, unnamed, _] = UUIDS;
+    let [inside, named, unnamed, closed] = UUIDS;
     let program = |text: &[u8]| [b"MZ".as_slice(), &content(5, 1_048_550), text, &content(6, 5000)].concat();
     let wide: Vec<u8> = format!("root=UUID={unnamed}").encode_utf16().flat_map(u16::to_le_bytes).collect();
     make(esp, "mkfs.fat", "-F 16 -i 1234ABCD", &|image| {
@@ -259,6 +260,10 @@ fn what_can_not_be_changed_keeps_its_name_or_is_told() {
         }
     });
     make(srv, "mke2fs", &format!("-q -F -t ext4 -U {named}"), &|_| {});
+    make(locked, "mke2fs", &format!("-q -F -t ext4 -U {closed}"), &|image| {
+        fs::create_dir(Mounted::new(image, "loop").path().join("etc")).unwrap();
+        run("debugfs", ["-w", "-R", "set_inode_field /etc flags 0x80800", image.to_str().unwrap()]);
+    });
     make(home, "mke2fs", &format!("-q -F -t ext4 -U {unnamed}"), &|_| {});
     let repository = tempfile::tempdir().unwrap();
     let target = repository.path().to_str().unwrap();
@@ -271,10 +276,14 @@ fn what_can_not_be_changed_keeps_its_name_or_is_told() {
     };
     let renamed = ["node:p1 1234-ABCD".to_owned(), format!("node:p4 {unnamed}")];
     assert_eq!(told("file_systems", ["region", "from"]), renamed);
-    assert_eq!(told("kept_uuids", ["region", "uuid"]), [format!("node:p2 {inside}"), format!("node:p3 {named}")]);
+    assert_eq!(
+        told("kept_uuids", ["region", "uuid"]),
+        [format!("node:p2 {inside}"), format!("node:p3 {named}"), format!("node:p5 {closed}")]
+    );
     let reasons = told("kept_uuids", ["detail", "reason"]);
     assert!(reasons[0].starts_with("/boot/grub/grub.cfg of node:p2 names it"), "{reasons:?}");
     assert!(reasons[1].starts_with("/etc/fstab of node:p2 names it"), "{reasons:?}");
+    assert!(reasons[2].contains("can't be read: inode 12 is encrypted"), "{reasons:?}");
     assert_eq!(told("fixed", ["file", "from"]), [format!("/boot/refind_linux.conf {unnamed}")]);
     let left: Vec<_> = restored["referrers"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     let starts = [
