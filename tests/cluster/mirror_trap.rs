@@ -1,5 +1,8 @@
 //! The trap of a restored half of a mirror: DRBD takes it for nearly up to date, and rows are lost without a word.
 //! A half that was restored as one of which the peer lived on loses nothing.
+//!
+//! What is saved and restored, and which marks the metadata have then, is the program's work. What DRBD makes of two
+//! halves when they meet is that of a model, `tests/src/drbd.rs`; `tests/vm/cluster.rs` asks the kernel's own.
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
 
 use std::fs;
@@ -51,6 +54,13 @@ impl Cluster {
         sosei(["save", self.target(), image, disk.text()]).expect(0);
     }
 
+    /// Images of both nodes at one moment, `first` and `second`.
+    fn save_set(&self) {
+        for (image, disk) in [("first", &self.first), ("second", &self.second)] {
+            sosei(["save", self.target(), image, disk.text(), "--set", "both"]).expect(0);
+        }
+    }
+
     fn target(&self) -> &str {
         self.repository.path().to_str().unwrap()
     }
@@ -77,17 +87,17 @@ impl Cluster {
     fn join(&self, restored: &Path) -> (Meeting, [bool; 3], [bool; 3]) {
         let (mut first, mut second) = (attach(restored), attach(&self.second.path));
         let meeting = Half::meet(&mut first, &mut second);
-        let rows = |half: &Half| ROWS.map(|(block, text)| half.holds(block, text));
-        let rows = (rows(&first), rows(&second));
+        let (in_first, in_second) = (rows(&first), rows(&second));
         first.down();
         second.down();
-        (meeting, rows.0, rows.1)
+        (meeting, in_first, in_second)
     }
 
-    fn restore(&self, scope: &str) -> PathBuf {
-        let destination = self.first.destination("new.img", self.first.path.metadata().unwrap().len());
+    fn restore(&self, image: &str, scope: &str) -> PathBuf {
+        let destination =
+            self.first.destination(&format!("{image}-new.img"), self.first.path.metadata().unwrap().len());
         let path = destination.to_str().unwrap();
-        sosei(["restore", self.target(), "node", path, "--yes", "--scope", scope]).expect(0);
+        sosei(["restore", self.target(), image, path, "--yes", "--scope", scope]).expect(0);
         destination
     }
 }
@@ -101,17 +111,29 @@ fn disk(name: &str, signature: u32) -> SampleDisk {
 
 /// What any copy of all bytes brings back.
 fn copy(disk: &SampleDisk) -> PathBuf {
-    let path = disk.path.with_file_name("copy.img");
+    let path = disk.path.with_file_name(format!("{}.copy", disk.path.file_name().unwrap().to_str().unwrap()));
     fs::copy(&disk.path, &path).unwrap();
     path
+}
+
+fn rows(half: &Half) -> [bool; 3] {
+    ROWS.map(|(block, text)| half.holds(block, text))
+}
+
+fn same_bytes(one: &Path, other: &Path) -> bool {
+    fs::read(one).unwrap() == fs::read(other).unwrap()
 }
 
 #[test]
 fn a_copy_of_all_bytes_loses_what_was_written_to_both_after_it() {
     let cluster = Cluster::new();
-    let restored = copy(&cluster.first);
+    cluster.save_set();
+    let copied = copy(&cluster.first);
     cluster.work();
     cluster.crash();
+    // As if both nodes were to come back, although one lived on.
+    let restored = cluster.restore("first", "all-nodes");
+    assert!(same_bytes(&restored, &copied));
     // One block is copied, both say that they are up to date, and one row is missing.
     let lost = (Meeting::FromSecond(1), [true, false, true], [true; 3]);
     assert_eq!(cluster.join(&restored), lost);
@@ -123,7 +145,7 @@ fn a_half_whose_peer_lived_on_loses_nothing() {
     let cluster = Cluster::new();
     cluster.work();
     cluster.crash();
-    let restored = cluster.restore("one-node");
+    let restored = cluster.restore("node", "one-node");
     let (meeting, first, second) = cluster.join(&restored);
     let Meeting::FromSecond(blocks) = meeting else { panic!("{meeting:?}") };
     assert_eq!((first, second), ([true; 3], [true; 3]));
@@ -133,12 +155,30 @@ fn a_half_whose_peer_lived_on_loses_nothing() {
     assert!(half(&restored) == half(&cluster.second.path));
 }
 
+/// The generations are equal, the bytes need not be: the peer worked on, connected to the one that was lost.
+#[test]
+fn a_marked_half_takes_everything_from_a_peer_of_the_same_generation_and_nothing_from_another_marked_one() {
+    let cluster = Cluster::new();
+    cluster.save_set();
+    cluster.work();
+    let restored = cluster.restore("first", "one-node");
+    assert!(!attach(&restored).is_consistent());
+    let other = cluster.restore("second", "one-node");
+    let (mut first, mut second) = (attach(&restored), attach(&other));
+    assert_eq!(Half::meet(&mut first, &mut second), Meeting::NobodyIsUpToDate);
+    let (meeting, first, second) = cluster.join(&restored);
+    assert!(matches!(meeting, Meeting::FromSecond(blocks) if blocks > 3000), "{meeting:?}");
+    assert_eq!((first, second), ([true, true, false], [true, true, false]));
+    assert!(attach(&restored).is_consistent());
+}
+
 #[test]
 fn metadata_made_anew_lose_nothing_either() {
     let cluster = Cluster::new();
-    let restored = copy(&cluster.first);
+    cluster.save_set();
     cluster.work();
     cluster.crash();
+    let restored = cluster.restore("first", "all-nodes");
     drbdmeta(&restored, START, SIZE, &["create-md"]);
     let (meeting, first, second) = cluster.join(&restored);
     assert!(matches!(meeting, Meeting::FromSecond(blocks) if blocks > 3000), "{meeting:?}");
@@ -149,26 +189,32 @@ fn metadata_made_anew_lose_nothing_either() {
 #[test]
 fn halves_of_different_moments_are_taken_for_equal_and_those_of_one_are() {
     let cluster = Cluster::new();
-    let old = copy(&cluster.first);
-    let old_second = copy(&cluster.second);
+    cluster.save_set();
+    let (old, old_second) = (copy(&cluster.first), copy(&cluster.second));
     cluster.work();
-    assert_eq!(cluster.join(&old), (Meeting::Equal, [true, false, false], [true, true, false]));
-    let (mut first, mut second) = (attach(&old), attach(&old_second));
+    let [first, second] = ["first", "second"].map(|image| cluster.restore(image, "all-nodes"));
+    assert!(same_bytes(&first, &old) && same_bytes(&second, &old_second));
+    assert_eq!(cluster.join(&first), (Meeting::Equal, [true, false, false], [true, true, false]));
+    let (mut first, mut second) = (attach(&first), attach(&second));
     assert_eq!(Half::meet(&mut first, &mut second), Meeting::Equal);
-    let rows = |half: &Half| ROWS.map(|(block, text)| half.holds(block, text));
     assert_eq!((rows(&first), rows(&second)), ([true, false, false], [true, false, false]));
 }
 
 #[test]
-fn halves_that_both_worked_alone_are_not_made_equal() {
+fn halves_that_both_worked_alone_are_not_made_equal_before_one_of_them_is_marked() {
     let cluster = Cluster::new();
-    for (path, generation) in [(&cluster.first.path, 0x5000), (&cluster.second.path, 0x6000)] {
+    for (path, generation, row) in [(&cluster.first.path, 0x5000, 1), (&cluster.second.path, 0x6000, 2)] {
         let mut half = attach(path);
         half.promote(generation);
-        half.write(ROWS[2].0, ROWS[2].1);
+        half.write(ROWS[row].0, ROWS[row].1);
         half.down();
     }
-    assert_eq!(cluster.join(&cluster.first.path).0, Meeting::SplitBrain);
+    let apart = ([true, true, false], [true, false, true]);
+    assert_eq!(cluster.join(&cluster.first.path), (Meeting::SplitBrain, apart.0, apart.1));
+    cluster.save("apart", &cluster.first);
+    let (meeting, first, second) = cluster.join(&cluster.restore("apart", "one-node"));
+    assert!(matches!(meeting, Meeting::FromSecond(blocks) if blocks > 3000), "{meeting:?}");
+    assert_eq!((first, second), (apart.1, apart.1));
 }
 
 /// As many as CLUSTERPRO has mirrors in a cluster at most.

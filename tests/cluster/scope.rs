@@ -378,15 +378,21 @@ fn the_configuration_of_a_node_tells_which_device_metadata_belong_to() {
         ("named", conf.to_owned(), resource.to_owned(), 0),
         ("hit", conf.to_owned(), resource.replace("/dev/sdb3", "/dev/sda2"), 4),
         ("perhaps hit", conf.to_owned(), format!("{resource}{other}"), 4),
+        ("in the common part", conf.to_owned(), resource.to_owned(), 4),
         ("other metadata", conf.to_owned(), resource.replace("/dev/sdc1", "/dev/sdc2"), 4),
         ("other file", format!("{conf}include \"/etc/more.res\";\n"), resource.to_owned(), 4),
         ("other name", conf.to_owned(), resource.replace("/dev/sdb3", "/dev/disk/by-uuid/1"), 4),
         ("no configuration", conf.to_owned(), String::new(), 4),
+        ("disk by its id", conf.to_owned(), resource.replace("/dev/sdb3", "/dev/disk/by-id/wwn-0x5000-part3"), 0),
     ];
+    // Names that end like one of a partition, of devices that are none.
+    let others = ["disk/by-id/md-uuid-1:2:3:4-part3", "disk/by-id/dm-name-vg-data--part3", "vdata3"];
+    let others = others.map(|name| (name, conf.to_owned(), resource.replace("sdb3", name), 4));
     let [system, data, metadata] = &node_with_metadata_apart();
-    for (name, conf, resource, status) in variants {
+    for (name, conf, resource, status) in variants.into_iter().chain(others) {
         let repository = Repository::new();
-        system.write(2 * MIB, &root_with(&[("etc/drbd.conf", &conf), ("etc/drbd.d/r0.res", &resource)]));
+        let common = ("etc/drbd.d/global_common.conf", if name == "in the common part" { other } else { "" });
+        system.write(2 * MIB, &root_with(&[("etc/drbd.conf", &conf), ("etc/drbd.d/r0.res", &resource), common]));
         repository.save("node", system, &[data.text(), metadata.text()]);
         let restore = |disk: &SampleDisk| {
             let given = format!("{}={}", disk_name(disk), disk.destination("new.img", 16 * MIB).display());

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use filesystem::{NewIdentity, Reason, ReasonCode, new_identity};
+use filesystem::{Files as _, NewIdentity, Reason, ReasonCode, new_identity, open_files};
 use rustix::buffer::spare_capacity;
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 use tempfile::TempDir;
@@ -177,6 +177,10 @@ fn copies_of_the_superblock_of_ext4_have_the_new_uuid_too() {
 /// What a file system can hold that carries a checksum, and what it held before.
 fn fill_all_kinds(root: &Path) {
     fs::create_dir_all(root.join("boot/grub")).unwrap();
+    fs::create_dir_all(root.join("etc")).unwrap();
+    // Short ones: inside their inodes where the file system can.
+    fs::write(root.join("etc/fstab"), format!("UUID={OLD} / ext4 defaults 0 1\n")).unwrap();
+    fs::write(root.join("boot/grub/grub.cfg"), format!("# of this copy\nset root={OLD}\nlinux /vmlinuz ro\n")).unwrap();
     fill(root);
     // An index of two levels with blocks of 1 KiB.
     let names = root.join("names");
@@ -200,13 +204,64 @@ fn fill_all_kinds(root: &Path) {
     symlink("x".repeat(700), root.join("link")).unwrap();
 }
 
+const OLD: &str = "0a1b2c3d-0000-4111-8222-333344445555";
 const METADATA_CSUM: &str = "metadata_csum,^metadata_csum_seed";
 
 fn booting_ext(options: &str) -> Sample {
-    let options = format!("-t ext4 -O {METADATA_CSUM}{options}");
-    let sample = Sample::new(64, Files::Kernel, &format!("mke2fs -q -F {options}"));
+    let made = format!("-t ext4 -U {OLD} -O {METADATA_CSUM}{options}");
+    let sample = Sample::new(64, Files::Kernel, &format!("mke2fs -q -F {made}"));
     sample.change(fill_all_kinds);
+    check_kinds(&sample, options);
     sample
+}
+
+/// The sample has what it is there for, whatever the defaults of mke2fs are.
+fn check_kinds(sample: &Sample, options: &str) {
+    let debugfs = |request: &str| run("debugfs", ["-R", request, sample.text()]);
+    let index = debugfs("htree /names");
+    assert!(index.contains("Indirect levels: 1"), "{options}: no index of two levels: {index:.300}");
+    let pieces = debugfs("stat /pieces");
+    let nodes = if options.contains("^extents") { "(IND)" } else { "(ETB0)" };
+    assert!(pieces.contains(nodes), "{options}: no {nodes} in {pieces}");
+    for name in ["attributes", "names"] {
+        let told = debugfs(&format!("stat /{name}"));
+        let block =
+            told.split("File ACL: ").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        assert!(block.is_some_and(|block| block > 0), "{options}: no block of attributes: {told}");
+    }
+    let groups = run("dumpe2fs", [sample.text()]);
+    // With clusters two groups hold it all, and both are in use.
+    let has_unused = groups.contains("INODE_UNINIT") && groups.contains("BLOCK_UNINIT");
+    assert_eq!(has_unused, !options.contains("bigalloc"), "{options}: {groups:.3000}");
+    let is_inline =
+        debugfs("stat /etc").contains("Size of inline data") && debugfs("stat /etc/fstab").contains("system.data");
+    assert_eq!(is_inline, options.contains("inline_data"), "{options}");
+}
+
+/// Every file that names it is read as the kernel reads it, and the name in it lies where it can be changed or is known
+/// to lie in the inode.
+fn check_named(sample: &Sample, is_inline: bool) {
+    let mounted = Mounted::new(&sample.image, "loop,ro");
+    let disk = FileDisk::open(&sample.image);
+    let files = open_files(&disk).unwrap();
+    for path in ["etc/fstab", "boot/grub/grub.cfg"] {
+        let text = fs::read_to_string(mounted.path().join(path)).unwrap();
+        assert_eq!(files.read(path, 1 << 20).as_deref(), Some(text.as_bytes()), "{path}");
+        assert_eq!(files.is_in_record(path).unwrap(), is_inline, "{path}");
+        let places = files.places(path, text.find(OLD).unwrap() as u64, OLD.len() as u64).unwrap();
+        let found = places.map(|places| {
+            let parts = places.iter().map(|place| tests::sample::read(&sample.image, place.start(), place.length()));
+            parts.collect::<Vec<_>>().concat()
+        });
+        assert_eq!(found.as_deref(), Some(OLD.as_bytes()).filter(|_| !is_inline), "{path}");
+    }
+    for (path, _) in tree(mounted.path()).iter().filter(|(path, _)| mounted.path().join(path).is_dir()) {
+        let mut names: Vec<_> = fs::read_dir(mounted.path().join(path)).unwrap().collect();
+        let mut expected: Vec<_> =
+            names.drain(..).map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        expected.sort_unstable();
+        assert_eq!(files.directory(path.to_str().unwrap()).unwrap(), Some(expected), "{}", path.display());
+    }
 }
 
 #[test]
@@ -226,6 +281,7 @@ fn all_checksums_of_ext4_that_a_boot_loader_reads_are_made_anew() {
             scope.spawn(move || {
                 let sample = booting_ext(options);
                 sample.check(UUID, "e2fsck -f -n");
+                check_named(&sample, options.contains("inline_data"));
                 let features = run("dumpe2fs", ["-h", sample.text()]);
                 assert!(features.contains(UUID) && !features.contains("metadata_csum_seed"), "{features}");
                 let mounted = Mounted::new(&sample.image, "loop,ro");
@@ -280,6 +336,11 @@ fn ext4_that_must_keep_its_uuid() {
     let booting = ext("-t ext4 -O metadata_csum,ea_inode");
     booting.change(|root| fs::create_dir_all(root.join("boot/grub")).unwrap());
     booting.check_kept(ReasonCode::Unsupported, "a boot loader reads it (/boot/grub)");
+    // Nobody knows whether a boot loader is there.
+    let locked = ext("-t ext4 -O metadata_csum,^metadata_csum_seed");
+    locked.change(|root| fs::create_dir_all(root.join("boot/grub")).unwrap());
+    run("debugfs", ["-w", "-R", "set_inode_field /boot flags 0x80800", locked.text()]);
+    locked.check_kept(ReasonCode::Unsupported, "/boot/grub can't be read: inode 12 is encrypted");
     // Without the checksums no feature is needed.
     let booting = ext("-t ext4 -O ^metadata_csum").filled();
     booting.change(|root| fs::create_dir_all(root.join("boot/grub")).unwrap());

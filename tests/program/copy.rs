@@ -211,6 +211,100 @@ fn everything_has_another_name_and_everything_that_names_it_knows() {
     check_interrupted(target, &destination);
 }
 
+/// A UUID in a program, in characters of two bytes as well, and in files that ext4 keeps inside their inodes.
+#[test]
+fn what_can_not_be_changed_keeps_its_name_or_is_told() {
+    let disk = SampleDisk::new("node.img", 96 * MIB);
+    let [esp, root, srv] = [(MIB, 20 * MIB), (21 * MIB, 24 * MIB), (45 * MIB, 16 * MIB)];
+    let [home, locked] = [(61 * MIB, 16 * MIB), (77 * MIB, 8 * MIB)];
+    let parts = [esp, root, srv, home, locked]
+        .map(|(start, size)| format!("start={}MiB, size={}MiB\n", start / MIB, size / MIB));
+    disk.divide(512, &format!("label: gpt\n{}", parts.concat()));
+    let directory = tempfile::tempdir().unwrap();
+    let make = |(start, size): (u64, u64), program: &str, options: &str, fill: &dyn Fn(&Path)| {
+        let path = directory.path().join("image");
+        FileDisk::create(&path, size);
+        run(program, options.split_whitespace().chain([path.to_str().unwrap()]));
+        fill(&path);
+        copy(&path, 0, size, &disk.path, start);
+        fs::remove_file(&path).unwrap();
+    };
+    let [inside, named, unnamed, closed] = UUIDS;
+    let program = |text: &[u8]| [b"MZ".as_slice(), &content(5, 1_048_550), text, &content(6, 5000)].concat();
+    let wide: Vec<u8> = format!("root=UUID={unnamed}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    make(esp, "mkfs.fat", "-F 16 -i 1234ABCD", &|image| {
+        let image = image.to_str().unwrap();
+        run("mmd", ["-i", image, "::/EFI", "::/EFI/arch", "::/EFI/Linux"]);
+        for (path, bytes) in [
+            ("arch/GRUBX64.EFI", program(format!("search.fs_uuid {unnamed} root \n").as_bytes())),
+            ("arch/other.efi", program(b"no name")),
+            ("Linux/linux.efi", program(&wide)),
+            ("Linux/notes.txt", unnamed.into()),
+        ] {
+            let file = directory.path().join("program");
+            fs::write(&file, bytes).unwrap();
+            run("mcopy", ["-i", image, file.to_str().unwrap(), &format!("::/EFI/{path}")]);
+        }
+    });
+    make(root, "mke2fs", &format!("-q -F -t ext4 -I 512 -O inline_data,metadata_csum -U {inside}"), &|image| {
+        let mounted = Mounted::new(image, "loop");
+        for (path, text) in [
+            ("usr/lib/os-release", "NAME=Arch\n".to_owned()),
+            ("etc/fstab", format!("UUID={inside} / ext4 defaults 0 1\nUUID={named} /srv ext4 defaults 0 2\n")),
+            ("boot/grub/grub.cfg", format!("linux /vmlinuz root=UUID={inside}\n")),
+            ("boot/refind_linux.conf", format!("\"Boot\" \"{}root=UUID={unnamed}\"\n", " ".repeat(600))),
+        ] {
+            let path = mounted.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+    });
+    make(srv, "mke2fs", &format!("-q -F -t ext4 -U {named}"), &|_| {});
+    make(locked, "mke2fs", &format!("-q -F -t ext4 -U {closed}"), &|image| {
+        fs::create_dir(Mounted::new(image, "loop").path().join("etc")).unwrap();
+        run("debugfs", ["-w", "-R", "set_inode_field /etc flags 0x80800", image.to_str().unwrap()]);
+    });
+    make(home, "mke2fs", &format!("-q -F -t ext4 -U {unnamed}"), &|_| {});
+    let repository = tempfile::tempdir().unwrap();
+    let target = repository.path().to_str().unwrap();
+    sosei(["save", target, "node", disk.text()]).expect(0);
+    let destination = disk.destination("copy.img", 96 * MIB);
+    let restored = restore(target, &destination).expect(0).json();
+    let told = |list: &str, keys: [&str; 2]| {
+        let told = restored[list].as_array().unwrap().iter();
+        told.map(|told| keys.map(|key| told[key].as_str().unwrap().to_owned()).join(" ")).collect::<Vec<_>>()
+    };
+    let renamed = ["node:p1 1234-ABCD".to_owned(), format!("node:p4 {unnamed}")];
+    assert_eq!(told("file_systems", ["region", "from"]), renamed);
+    assert_eq!(
+        told("kept_uuids", ["region", "uuid"]),
+        [format!("node:p2 {inside}"), format!("node:p3 {named}"), format!("node:p5 {closed}")]
+    );
+    let reasons = told("kept_uuids", ["detail", "reason"]);
+    assert!(reasons[0].starts_with("/boot/grub/grub.cfg of node:p2 names it"), "{reasons:?}");
+    assert!(reasons[1].starts_with("/etc/fstab of node:p2 names it"), "{reasons:?}");
+    assert!(reasons[2].contains("can't be read: inode 12 is encrypted"), "{reasons:?}");
+    assert_eq!(told("fixed", ["file", "from"]), [format!("/boot/refind_linux.conf {unnamed}")]);
+    let left: Vec<_> = restored["referrers"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let starts = [
+        format!("node:p2 /etc/fstab:1: UUID={inside} /"),
+        format!("node:p2 /etc/fstab:2: UUID={named} /srv"),
+        format!("node:p2 /boot/grub/grub.cfg:1: linux /vmlinuz root=UUID={inside}"),
+        format!("node:p1 /EFI/arch/GRUBX64.EFI: {unnamed} (it is in the program"),
+        format!("node:p1 /EFI/Linux/linux.efi: {unnamed} (it is in the program"),
+    ];
+    assert_eq!(left.len(), starts.len(), "{left:#?}");
+    for start in starts {
+        assert!(left.iter().any(|line| line.to_lowercase().starts_with(&start.to_lowercase())), "{start}: {left:#?}");
+    }
+    let uuids = [root, srv].map(|place| uuid(&destination, place, directory.path()));
+    assert_eq!(uuids, [inside, named]);
+    let arguments =
+        ["restore", target, "node", destination.to_str().unwrap(), "--yes", "--identity", "new", "--lang", "ja"];
+    let told = sosei(arguments).expect(0).stdout;
+    assert!(told.contains("linux.efi: ") && told.contains("プログラムに埋め込まれています"), "{told}");
+}
+
 /// The GUID of the first partition.
 fn guid_of_first(disk: &Path) -> String {
     let table: Value = serde_json::from_str(&run("sfdisk", ["--json", disk.to_str().unwrap()])).unwrap();

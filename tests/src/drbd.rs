@@ -1,12 +1,16 @@
 //! What DRBD 8.4 does with two halves of a mirror in files: which of them it takes for newer when they meet, and which
 //! blocks it copies. Only what decides that is here; `tests/vm/cluster.rs` does the same with the kernel's own.
 //!
+//! Generations decide first (`drbd_uuid_compare`), then the state of the disks (`drbd_sync_handshake`): where one half is
+//! inconsistent, it is overwritten by the other whatever the generations say. A half is inconsistent where the flag that
+//! calls it consistent is off, and a mark for a full copy sets all of its bitmap when it is attached.
+//!
 //! All numbers on the disk are big-endian. Internal metadata: a superblock of 4096 bytes at the end of the device,
 //! rounded down, with the generations at 0x08 (current), 0x10 (bitmap), 0x18 and 0x20 (history), flags at 0x38, magic at
 //! 0x3c, and the start of the bitmap in sectors from the superblock at 0x4c. One bit is a block of 4096 bytes.
 //!
 //! Source: LINBIT drbd-headers `drbd_meta_data.h`, drbd-utils `drbdmeta.c`; the rules are numbered as in
-//! `drbd_uuid_compare` of drbd 8.4's `drbd_receiver.c`.
+//! `drbd_uuid_compare` of Linux `drivers/block/drbd/drbd_receiver.c`; `drbd_adm_attach` in `drbd_nl.c`.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -32,6 +36,7 @@ pub struct Half {
     current: u64,
     bitmap: u64,
     history: [u64; 2],
+    is_consistent: bool,
     /// Whether each block may differ from the peer's.
     out_of_sync: Vec<bool>,
 }
@@ -47,6 +52,22 @@ pub enum Meeting {
     FromFirst(usize),
     /// Neither is older.
     SplitBrain,
+    /// Both are inconsistent: there is nothing that one could take from the other.
+    NobodyIsUpToDate,
+}
+
+/// Which half is older by the generations.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Older {
+    Neither,
+    /// All of it is copied, or what the bitmaps say.
+    First {
+        is_full: bool,
+    },
+    Second {
+        is_full: bool,
+    },
+    Unclear,
 }
 
 /// Makes metadata on a part of a disk, or changes them there, with the real tool.
@@ -73,7 +94,8 @@ impl Half {
     /// Where there are no metadata.
     pub fn attach(disk: &Path, start: u64, size: u64) -> Self {
         let disk = OpenOptions::new().read(true).write(true).open(disk).unwrap();
-        let mut half = Self { disk, start, size, current: 0, bitmap: 0, history: [0; 2], out_of_sync: Vec::new() };
+        let (current, bitmap, history, out_of_sync) = (0, 0, [0; 2], Vec::new());
+        let mut half = Self { disk, start, size, current, bitmap, history, is_consistent: false, out_of_sync };
         let magic = half.u32(0x3c);
         assert!([MAGIC, MAGIC_UNCLEAN].contains(&magic), "{magic:#x}");
         (half.current, half.bitmap, half.history) = (half.u64(0x08), half.u64(0x10), [half.u64(0x18), half.u64(0x20)]);
@@ -82,6 +104,7 @@ impl Half {
         half.disk.read_exact_at(&mut bits, half.bitmap_start()).unwrap();
         // The kernel takes everything for different where the flag asks for it.
         let is_marked = half.u32(0x38) & FULL_SYNC != 0;
+        half.is_consistent = half.u32(0x38) & CONSISTENT != 0;
         half.out_of_sync = (0..blocks).map(|block| is_marked || bits[block / 8] & (1 << (block % 8)) != 0).collect();
         half
     }
@@ -95,7 +118,7 @@ impl Half {
         {
             self.disk.write_all_at(&value.to_be_bytes(), self.superblock() + at).unwrap();
         }
-        let flags = CONSISTENT | WAS_UP_TO_DATE | LOG_CLEAN;
+        let flags = LOG_CLEAN | if self.is_consistent { CONSISTENT | WAS_UP_TO_DATE } else { 0 };
         self.disk.write_all_at(&flags.to_be_bytes(), self.superblock() + 0x38).unwrap();
         let mut bits = vec![0_u8; self.out_of_sync.len().div_ceil(8)];
         for (block, _) in self.out_of_sync.iter().enumerate().filter(|(_, is_different)| **is_different) {
@@ -109,7 +132,13 @@ impl Half {
         for half in [first, second] {
             (half.current, half.bitmap, half.history) = (generation, 0, [0; 2]);
             half.out_of_sync.fill(false);
+            half.is_consistent = true;
         }
+    }
+
+    /// Whether its data count for anything.
+    pub fn is_consistent(&self) -> bool {
+        self.is_consistent
     }
 
     /// Works on without the peer.
@@ -152,6 +181,25 @@ impl Half {
 
     /// Both halves meet, and one is made equal to the other where DRBD takes it for older.
     pub fn meet(first: &mut Self, second: &mut Self) -> Meeting {
+        let mut older = Self::compare(first, second);
+        // The state of the disks wins over generations.
+        let is_full =
+            matches!(older, Older::Unclear | Older::First { is_full: true } | Older::Second { is_full: true });
+        match (first.is_consistent, second.is_consistent) {
+            (false, false) => return Meeting::NobodyIsUpToDate,
+            (false, true) => older = Older::First { is_full },
+            (true, false) => older = Older::Second { is_full },
+            (true, true) => {}
+        }
+        match older {
+            Older::Neither => Meeting::Equal,
+            Older::First { is_full } => Meeting::FromSecond(second.copy_to(first, is_full)),
+            Older::Second { is_full } => Meeting::FromFirst(first.copy_to(second, is_full)),
+            Older::Unclear => Meeting::SplitBrain,
+        }
+    }
+
+    fn compare(first: &Self, second: &Self) -> Older {
         let first_is_new = first.current == JUST_CREATED;
         let second_is_new = second.current == JUST_CREATED;
         // The lowest bit says that a half is in use.
@@ -159,16 +207,16 @@ impl Half {
         let is_known = |known: &[u64], current: u64| known.iter().any(|generation| same(*generation, current));
         match () {
             // Rules 10 to 40.
-            () if first_is_new && second_is_new => Meeting::Equal,
-            () if first_is_new => Meeting::FromSecond(second.copy_to(first, true)),
-            () if second_is_new => Meeting::FromFirst(first.copy_to(second, true)),
-            () if same(first.current, second.current) => Meeting::Equal,
+            () if first_is_new && second_is_new => Older::Neither,
+            () if first_is_new => Older::First { is_full: true },
+            () if second_is_new => Older::Second { is_full: true },
+            () if same(first.current, second.current) => Older::Neither,
             // Rules 50 to 80.
-            () if same(first.current, second.bitmap) => Meeting::FromSecond(second.copy_to(first, false)),
-            () if is_known(&second.history, first.current) => Meeting::FromSecond(second.copy_to(first, true)),
-            () if same(first.bitmap, second.current) => Meeting::FromFirst(first.copy_to(second, false)),
-            () if is_known(&first.history, second.current) => Meeting::FromFirst(first.copy_to(second, true)),
-            () => Meeting::SplitBrain,
+            () if same(first.current, second.bitmap) => Older::First { is_full: false },
+            () if is_known(&second.history, first.current) => Older::First { is_full: true },
+            () if same(first.bitmap, second.current) => Older::Second { is_full: false },
+            () if is_known(&first.history, second.current) => Older::Second { is_full: true },
+            () => Older::Unclear,
         }
     }
 
@@ -185,6 +233,7 @@ impl Half {
         (older.current, older.bitmap, older.history) = (self.current, 0, self.history);
         self.out_of_sync.fill(false);
         older.out_of_sync.fill(false);
+        older.is_consistent = true;
         blocks.len()
     }
 

@@ -40,7 +40,7 @@ pub use progress::{Cancel, Event, Observer, Phase};
 pub use report::{Report, write_restore_reports};
 pub use repository::{Listed, list_images, open_repository, read_manifest};
 pub use restore::{
-    Assignment, Destination, FixedReference, Interrupted, KeptName, MirrorHalf, NewNames, PlannedDestination,
+    Assignment, Destination, FixedReference, Interrupted, KeptName, LeftName, MirrorHalf, NewNames, PlannedDestination,
     PlannedRestore, RegionChoice, RenamedFileSystem, RestorePlan, RestoreReport, RestoreRequest, WritableDisk,
     plan_restore, plan_restore_guarded, restore,
 };

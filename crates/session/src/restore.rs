@@ -10,12 +10,13 @@ mod mirror;
 mod new_names;
 mod pairs;
 pub(crate) mod plan;
+mod programs;
 mod replace;
 mod stale;
 mod write;
 
 pub use mirror::{MirrorHalf, halves_of_image};
-pub use new_names::{FixedReference, KeptName, NewNames, RenamedFileSystem};
+pub use new_names::{FixedReference, KeptName, LeftName, NewNames, RenamedFileSystem};
 pub use plan::{
     Assignment, Destination, PlannedDestination, PlannedRestore, RegionChoice, RestorePlan, RestoreRequest,
     WritableDisk, plan_restore, plan_restore_guarded,

@@ -194,15 +194,24 @@ fn corosync(files: &dyn Files) -> Option<Configuration> {
 
 /// Files that `drbdadm` prefers to drbd.conf.
 const OTHER_DRBD_CONF: [&str; 3] = ["/etc/drbd-84.conf", "/etc/drbd-83.conf", "/etc/drbd-08.conf"];
+const DRBD_CONF: &str = "/etc/drbd.conf";
+const DRBD_DIRECTORY: &str = "/etc/drbd.d";
+const COMMON: &str = "drbd.d/global_common.conf";
+const RESOURCES: &str = "drbd.d/*.res";
 
 fn drbd(files: &dyn Files) -> Option<Configuration> {
-    let mut paths = vec!["/etc/drbd.conf".to_owned()];
-    let more = files.list("/etc/drbd.d").into_iter().filter(|name| name.ends_with(".res"));
-    paths.extend(more.map(|name| format!("/etc/drbd.d/{name}")));
+    let names = files.list(DRBD_DIRECTORY);
+    let (mut paths, common) = (vec![DRBD_CONF.to_owned()], format!("/etc/{COMMON}"));
+    if files.exists(&common) {
+        paths.push(common.clone());
+    }
+    paths.extend(names.iter().filter(|name| name.ends_with(".res")).map(|name| format!("{DRBD_DIRECTORY}/{name}")));
     let mut found = Configuration { kind: "drbd".into(), ..Configuration::default() };
-    let mut is_complete = OTHER_DRBD_CONF.iter().all(|path| linux::text(files, path).is_none());
-    for path in paths {
-        let Some(text) = linux::text(files, &path) else {
+    // An empty directory is one that could not be read, for all that is known.
+    let is_listed = !names.is_empty() || !files.exists(DRBD_DIRECTORY);
+    let mut is_complete = is_listed && !OTHER_DRBD_CONF.iter().any(|path| files.exists(path));
+    for path in &paths {
+        let Some(text) = linux::text(files, path) else {
             is_complete = false;
             continue;
         };
@@ -216,7 +225,7 @@ fn drbd(files: &dyn Files) -> Option<Configuration> {
             match (*word, next) {
                 ("resource", Some(name)) if begins => {
                     if found.file.is_empty() {
-                        found.file.clone_from(&path);
+                        found.file.clone_from(path);
                     }
                     let (kind, name) = ("drbd".to_owned(), name.to_owned());
                     found.resources.push(Resource { kind, name, parameters: Vec::new() });
@@ -231,7 +240,9 @@ fn drbd(files: &dyn Files) -> Option<Configuration> {
                     }
                 }
                 ("meta-disk", Some("internal")) | ("disk", Some("none")) if begins => {}
-                ("include", Some("drbd.d/global_common.conf" | "drbd.d/*.res")) if begins => {}
+                // Names are taken from the directory of the file: the same words in another mean other files.
+                ("include", Some(RESOURCES)) if begins && path == DRBD_CONF => {}
+                ("include", Some(COMMON)) if begins && path == DRBD_CONF => is_complete &= paths.contains(&common),
                 ("disk" | "meta-disk" | "flexible-meta-disk" | "include" | "template-file", Some(_)) if begins => {
                     is_complete = false;
                 }
@@ -306,12 +317,17 @@ mod tests {
         let conf = "include \"drbd.d/global_common.conf\";\ninclude \"drbd.d/*.res\";\n";
         let resource =
             "resource r0 { disk { on-io-error detach; } volume 0 { disk /dev/vdb1; meta-disk /dev/vdc1[0]; } }";
-        let complete = |conf: &str, resource: &str, other: &str| {
+        let with = |conf: &str, resource: &str, others: &[(&str, &str)]| {
             let mut files = Tree::default();
-            files.add("/etc/drbd.conf", conf);
-            files.add("/etc/drbd.d/r0.res", resource);
-            files.add(other, "");
-            let found = drbd(&files).unwrap();
+            for (path, text) in [("/etc/drbd.conf", conf), ("/etc/drbd.d/r0.res", resource)].iter().chain(others) {
+                files.add(path, text);
+            }
+            drbd(&files).unwrap()
+        };
+        let path = "/etc/drbd.d/global_common.conf";
+        let common = "global { usage-count no; } common { net { protocol C; } disk { on-io-error detach; } }";
+        let complete = |conf: &str, resource: &str, other: &str| {
+            let found = with(conf, resource, &[(path, common), (other, "")]);
             assert_eq!(found.resources.len(), 1);
             found.is_complete
         };
@@ -323,5 +339,22 @@ mod tests {
         assert!(!complete(conf, &resource.replace("/dev/vdc1[0]", "vdc1"), "/etc/other"));
         assert!(!complete(conf, &resource.replace("disk /dev/vdb1;", ""), "/etc/other"));
         assert!(!complete(conf, &resource.replace("volume 0", "template-file x; volume 0"), "/etc/other"));
+        assert!(!complete(conf, &format!("include \"drbd.d/*.res\"; {resource}"), "/etc/other"));
+
+        // What the common part says counts as much, and so does that it can't be read.
+        assert!(!with(conf, resource, &[]).is_complete);
+        assert!(with("include \"drbd.d/*.res\";", resource, &[]).is_complete);
+        let long = " ".repeat(5 << 20);
+        for (text, resources) in [
+            ("include \"more/*.res\";", 1),
+            ("include \"drbd.d/*.res\";", 1),
+            ("resource r1 { disk /dev/vdd1; meta-disk vde1; }", 2),
+            (long.as_str(), 1),
+        ] {
+            let found = with(conf, resource, &[(path, text)]);
+            assert_eq!((found.resources.len(), found.is_complete), (resources, false));
+        }
+        let found = with(conf, resource, &[(path, "resource r1 { disk /dev/vdd1; meta-disk /dev/vde1; }")]);
+        assert_eq!((found.resources.len(), found.is_complete), (2, true));
     }
 }

@@ -24,6 +24,9 @@ const REFERRERS: &[&str] = &[
     "/opt/nec/clusterpro/etc/clp.conf",
     "/boot/grub/grub.cfg",
     "/boot/grub2/grub.cfg",
+    "/boot/grub/custom.cfg",
+    "/boot/grub2/custom.cfg",
+    "/boot/refind_linux.conf",
     "/boot/grub2/grubenv",
     "/boot/grub/grubenv",
     "/boot/grub/grub.conf",
@@ -48,6 +51,9 @@ const DIRECTORIES: &[&str] = &[
 const OF_BOOT: &[&str] = &[
     "/grub/grub.cfg",
     "/grub2/grub.cfg",
+    "/grub/custom.cfg",
+    "/grub2/custom.cfg",
+    "/refind_linux.conf",
     "/grub2/grubenv",
     "/grub/grubenv",
     "/grub/grub.conf",
@@ -182,7 +188,7 @@ fn names_in(line: &str, path: &str) -> Vec<(ReferenceKind, String)> {
                 add(kind_of_device(device), device);
             }
         }
-        if path.ends_with("grub.cfg") && is_uuid(word) {
+        if ["/grub.cfg", "/custom.cfg"].iter().any(|name| path.ends_with(name)) && is_uuid(word) {
             add(ReferenceKind::FileSystemUuid, word);
         }
     }
@@ -244,6 +250,17 @@ mod tests {
     }
 
     #[test]
+    fn what_boot_loaders_read_beside_their_main_file_is_looked_at() {
+        let files = crate::offline::sample::Tree::default();
+        let found = referrers(&files);
+        for name in ["grub/custom.cfg", "grub2/custom.cfg", "refind_linux.conf"] {
+            for path in [format!("/{name}"), format!("/boot/{name}")] {
+                assert!(found.contains(&path), "{path}");
+            }
+        }
+    }
+
+    #[test]
     fn lines_name_disks_in_many_ways() {
         use ReferenceKind::{DeviceName, FileSystemUuid, Hardware, Label, Mapper, PartitionUuid};
         let uuid = "0a1b2c3d-0000-4111-8222-333344445555";
@@ -258,6 +275,8 @@ mod tests {
             &[(Hardware, "/dev/disk/by-id/scsi-3600a-part2")],
         );
         check("/boot/grub/grub.cfg", &format!("search --fs-uuid --set=root {uuid}"), &[(FileSystemUuid, uuid)]);
+        check("/boot/grub/custom.cfg", &format!("search --fs-uuid --set=root {uuid}"), &[(FileSystemUuid, uuid)]);
+        check("/boot/refind_linux.conf", &format!("\"Boot\" \"ro root=UUID={uuid}\""), &[(FileSystemUuid, uuid)]);
         check(
             "/boot/grub/grub.cfg",
             "linux /vmlinuz root=/dev/mapper/vg-root ro resume=UUID=1234-ABCD",

@@ -1,7 +1,8 @@
 //! Directories and the files in them.
 //!
 //! Source: Linux `Documentation/filesystems/ext4/directory.rst`. The blocks of a hash tree look like blocks of deleted
-//! entries to those who read all blocks in their order, so the order of the tree doesn't matter.
+//! entries to those who read all blocks in their order, so the order of the tree doesn't matter. Small directories are
+//! kept in their inode, in two parts: `inlinedata.rst`.
 
 use std::io;
 
@@ -10,6 +11,7 @@ use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::feature::incompat;
+use super::inline;
 use super::inode;
 use super::journal::Log;
 use super::superblock::Superblock;
@@ -61,10 +63,17 @@ impl Nodes for Tree<'_> {
     }
 
     fn entries(&self, node: u64) -> Result<Vec<Entry>, Error> {
-        let bytes = self.content(node)?.read_all(self, DIRECTORY_LIMIT)?;
-        let block_size = usize::try_from(self.superblock.block_size).unwrap_or(usize::MAX).max(1);
+        let content = self.content(node)?;
         let has_types = self.superblock.features.incompat(incompat::FILETYPE);
         let mut entries = Vec::new();
+        if let Some(bytes) = content.in_record() {
+            let (first, second) = bytes.split_at_checked(inline::FIRST_PART).unwrap_or((bytes, &[]));
+            read_block(first.get(inline::PARENT..).unwrap_or_default(), has_types, node, &mut entries)?;
+            read_block(second, has_types, node, &mut entries)?;
+            return Ok(entries);
+        }
+        let bytes = content.read_all(self, DIRECTORY_LIMIT)?;
+        let block_size = usize::try_from(self.superblock.block_size).unwrap_or(usize::MAX).max(1);
         for block in bytes.chunks(block_size) {
             read_block(block, has_types, node, &mut entries)?;
         }

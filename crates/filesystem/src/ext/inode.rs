@@ -8,6 +8,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::feature::incompat;
 use super::group::{low_half, read_group};
+use super::inline;
 use super::superblock::{POSITION, Superblock};
 use super::view::View;
 use crate::Error;
@@ -200,12 +201,13 @@ pub fn content(superblock: &Superblock, view: &View, number: u32) -> Result<Cont
         return Err(Error::Unsupported(format!("inode {number} is encrypted")));
     }
     let is_short_link = raw.i_mode.get() & FILE_TYPE == LINK && flags & EXTENTS_FLAG == 0 && size < INODE_ROOM;
-    let in_inode = usize::try_from(size).ok().and_then(|size| raw.i_block.get(..size));
     if is_short_link || flags & INLINE_FLAG != 0 {
-        let bytes = in_inode.ok_or_else(|| {
-            Error::Unsupported(format!("inode {number} has {size} bytes, some of them in its attributes"))
-        })?;
-        return Ok(Content::inline(bytes.to_vec()));
+        let corrupt = |actual| Error::corrupt(position, format!("{size} bytes in inode {number}"), actual);
+        let second = if is_short_link { &[] } else { inline::second_part(&bytes).map_err(corrupt)? };
+        let there = [&raw.i_block, second].concat();
+        let in_inode = usize::try_from(size).ok().and_then(|size| there.get(..size));
+        let in_inode = in_inode.ok_or_else(|| corrupt(format!("room for {}", there.len())))?;
+        return Ok(Content::inline(in_inode.to_vec()));
     }
     let mut found = FileBlocks { size, position, ..FileBlocks::default() };
     let tree = Tree { superblock, view, inode: number, seed, position, has_holes: true };

@@ -14,6 +14,7 @@ mod crc16;
 mod directory;
 mod feature;
 mod group;
+mod inline;
 mod inode;
 mod journal;
 pub(crate) mod new_identity;

@@ -109,11 +109,16 @@ fn check_quiet(region: &dyn ReadAt, superblock: &Superblock) -> Result<(), Error
     Ok(())
 }
 
-/// What a boot loader keeps in it. A directory that can't be read, as one inside an inode, may hold it.
+/// What a boot loader keeps in it. Where that can't be read, nobody knows what would still boot.
 fn boot_loader(region: &dyn ReadAt) -> Result<Option<&'static str>, Error> {
     let files = open_files(region).ok_or_else(|| Error::Unsupported("its files can't be read".to_owned()))?;
-    let found = BOOT_LOADERS.iter().find(|path| files.kind_of(path).map_or(true, |kind| kind.is_some()));
-    Ok(found.copied())
+    for path in BOOT_LOADERS {
+        let kind = files.kind_of(path);
+        if kind.map_err(|error| Error::Unsupported(format!("{path} can't be read: {error}")))?.is_some() {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
 }
 
 fn patch_superblock(

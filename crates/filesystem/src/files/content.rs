@@ -33,6 +33,11 @@ impl Content {
         Self { size: u64::try_from(bytes.len()).unwrap_or(u64::MAX), inline: Some(bytes), pieces: Vec::new() }
     }
 
+    /// All bytes, where they stand in the record of the file.
+    pub(crate) fn in_record(&self) -> Option<&[u8]> {
+        self.inline.as_deref()
+    }
+
     /// A file of `size` bytes without a piece yet.
     pub(crate) fn of_size(size: u64) -> Self {
         Self { size, ..Self::default() }

@@ -133,6 +133,14 @@ impl FileTree<'_> {
         Ok(self.file(path)?.and_then(|file| file.content.places(start, length)))
     }
 
+    /// Whether there is a file whose bytes stand in its record, where they can't be changed without the record.
+    ///
+    /// # Errors
+    /// As [`FileTree::file`].
+    pub fn is_in_record(&self, path: &str) -> io::Result<bool> {
+        Ok(self.file(path)?.is_some_and(|file| file.content.in_record().is_some()))
+    }
+
     /// The names in a directory, in ascending order; `None` where it does not exist or is none.
     ///
     /// # Errors

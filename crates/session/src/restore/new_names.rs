@@ -3,7 +3,7 @@
 //!
 //! Everything is decided in the plan, and changed on the way to the destination: no moment exists in which a disk holds
 //! half of it under a table. Whatever is not certain keeps its name, and is listed with the reason: halves of mirrors,
-//! whose other half must stay equal; arrays; what was not clean.
+//! whose other half must stay equal; arrays; what was not clean; what a file names that can't be changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +15,7 @@ use layout::{Change, NewIds, Region, RegionKind};
 
 use super::mirror::{Amendment, MirrorHalf};
 use super::plan::{PlannedDestination, disk_of, open_map};
+use super::programs::search;
 use super::replace::{Name, replacements};
 use crate::error::{Error, Result};
 use crate::examine::{found_in, mirrored_regions};
@@ -63,6 +64,19 @@ pub struct FixedReference {
     pub to: String,
 }
 
+/// A name that stays in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftName {
+    /// Where the file system with the file lies.
+    pub place: String,
+    /// The file.
+    pub file: String,
+    /// The line, counted from 1; `None` in a program.
+    pub line: Option<u64>,
+    /// What stands there; `None` where nobody looked, as the file is too long or one of too many.
+    pub name: Option<String>,
+}
+
 /// What a copy is called inside its partitions.
 #[derive(Default)]
 pub struct NewNames {
@@ -72,6 +86,8 @@ pub struct NewNames {
     pub kept: Vec<KeptName>,
     /// Lines of files that are changed.
     pub fixed: Vec<FixedReference>,
+    /// What stays in files although it changes, or although both disks have it.
+    pub left: Vec<LeftName>,
     /// The same as bytes of regions: by place and first byte.
     amendments: BTreeMap<(String, u64), (Vec<u8>, Vec<u8>)>,
 }
@@ -117,16 +133,29 @@ pub fn plan(
         ids,
         mirrors,
         known: BTreeMap::new(),
+        pinned: BTreeMap::new(),
         mirrored: names_of_mirrored(manifest),
         has_external: has_external_mirror(manifest),
         names: NewNames::default(),
     };
     let blocked: Vec<_> = parts.iter().map(|part| planner.blocked(part)).collect();
     let volumes = planner.volumes(&parts);
+    let views: Vec<&dyn ReadAt> = parts.iter().map(|part| -> &dyn ReadAt { &part.view }).collect();
+    let present = parts.iter().filter_map(|part| part.record.file_system.as_ref());
+    let present = present.chain(volumes.values().map(|volume| volume.file_system));
+    let present: Vec<Name> = present.filter_map(|found| Name::kept(found.uuid.as_ref()?)).collect();
+    for (part, _) in parts.iter().zip(&blocked).filter(|(part, blocked)| blocked.is_none() && is_settled(part)) {
+        planner.pin(&part.view, &part.place, part.record.file_system.as_ref(), &present);
+    }
+    visit_devices(&views, &mut |device| {
+        if let Some(volume) = volumes.get(&device.name).filter(|volume| volume.blocked.is_none()) {
+            planner.pin(device, &place_of(&parts, device), Some(volume.file_system), &present);
+        }
+        Ok::<(), Error>(())
+    })?;
     for (part, blocked) in parts.iter().zip(&blocked) {
         planner.rename_part(part, blocked.as_ref());
     }
-    let views: Vec<&dyn ReadAt> = parts.iter().map(|part| -> &dyn ReadAt { &part.view }).collect();
     let mut seen = BTreeSet::new();
     visit_devices(&views, &mut |device| {
         if let Some(volume) = volumes.get(&device.name) {
@@ -150,6 +179,9 @@ pub fn plan(
         }
         Ok::<(), Error>(())
     })?;
+    let kept = planner.names.kept.iter().filter_map(|kept| Name::kept(&kept.uuid));
+    let names: Vec<Name> = names.into_iter().chain(kept).collect();
+    parts.iter().for_each(|part| planner.search_programs(part, &names));
     Ok(planner.names)
 }
 
@@ -251,7 +283,7 @@ fn names_of_mirrored(manifest: &Manifest) -> BTreeSet<String> {
 
 /// The logical volume that a path names, as `vg/data`.
 pub(super) fn volume_of_path(path: &str) -> Option<String> {
-    if let Some(name) = path.strip_prefix("/dev/mapper/") {
+    if let Some(name) = ["/dev/mapper/", "/dev/disk/by-id/dm-name-"].iter().find_map(|start| path.strip_prefix(start)) {
         // Between group and volume stands one hyphen; those in their names are doubled.
         let plain = name.replace("--", "\0");
         let (group, volume) = plain.split_once('-')?;
@@ -300,6 +332,8 @@ struct Planner<'a> {
     mirrors: &'a [MirrorHalf],
     /// What became of each name: copies of a file system stay copies.
     known: BTreeMap<String, [u8; 16]>,
+    /// Why a name, in small letters, must stay: what names it can't be changed.
+    pinned: BTreeMap<String, String>,
     mirrored: BTreeSet<String>,
     has_external: bool,
     names: NewNames,
@@ -355,6 +389,31 @@ impl Planner<'_> {
         volumes
     }
 
+    /// Keeps the names that stand in files which are part of their own record, and that of a file system whose files can't
+    /// be read: with another name the copy would not find what it names.
+    fn pin(&mut self, device: &dyn ReadAt, place: &str, file_system: Option<&FileSystemRecord>, names: &[Name]) {
+        let Some(files) = open_files(device).filter(|files| files.kind != "ntfs") else { return };
+        let paths: BTreeSet<String> = referrers(&files).into_iter().collect();
+        for path in paths {
+            match files.is_in_record(&path) {
+                Ok(false) => {}
+                Ok(true) => {
+                    let bytes = files.read(&path, TEXT_LIMIT).unwrap_or_default();
+                    for found in replacements(&bytes, names) {
+                        let detail =
+                            format!("{path} of {place} names it, and lies in its inode, where it is not changed");
+                        self.pinned.entry(found.from.to_ascii_lowercase()).or_insert(detail);
+                    }
+                }
+                Err(error) => {
+                    let Some(uuid) = file_system.and_then(|found| found.uuid.as_ref()) else { continue };
+                    let detail = format!("{path} can't be read: {error}");
+                    self.pinned.entry(uuid.to_ascii_lowercase()).or_insert(detail);
+                }
+            }
+        }
+    }
+
     fn rename_part(&mut self, part: &Part<'_>, blocked: Option<&Reason>) {
         let Some(file_system) = &part.record.file_system else { return };
         let places = |extent| vec![(part.place.clone(), extent)];
@@ -379,6 +438,9 @@ impl Planner<'_> {
         let Some(from) = &file_system.uuid else { return };
         if let Some(reason) = blocked {
             return self.names.keep(place, file_system, reason.clone());
+        }
+        if let Some(detail) = self.pinned.get(&from.to_ascii_lowercase()) {
+            return self.names.keep(place, file_system, Reason::opaque(detail));
         }
         let next = u32::try_from(self.known.len()).unwrap_or(u32::MAX);
         let Some(id) = self.known.get(from).copied().or_else(|| self.ids.of_file_system(next)) else { return };
@@ -437,13 +499,32 @@ impl Planner<'_> {
         for path in paths {
             let Some(bytes) = files.read(&path, TEXT_LIMIT).filter(|bytes| !bytes.contains(&0)) else { continue };
             for found in replacements(&bytes, names) {
-                let Some(patches) = patches(&files, &path, &found.from, &found.to, found.start) else { continue };
-                if self.names.take(&patches, parts, places) {
-                    let (file, from, to) = (path.clone(), found.from, found.to);
-                    let fixed = FixedReference { place: place.to_owned(), file, line: found.line, from, to };
-                    self.names.fixed.push(fixed);
+                let patches = patches(&files, &path, &found.from, &found.to, found.start);
+                let (place, file) = (place.to_owned(), path.clone());
+                if patches.is_some_and(|patches| self.names.take(&patches, parts, places)) {
+                    let (line, from, to) = (found.line, found.from, found.to);
+                    self.names.fixed.push(FixedReference { place, file, line, from, to });
+                } else {
+                    let (line, name) = (Some(found.line), Some(found.from));
+                    self.names.left.push(LeftName { place, file, line, name });
                 }
             }
+        }
+    }
+
+    /// Finds names in the programs of an EFI system partition.
+    fn search_programs(&mut self, part: &Part<'_>, names: &[Name]) {
+        if part.record.file_system.as_ref().is_none_or(|found| found.kind != "vfat") {
+            return;
+        }
+        let Some(files) = open_files(&part.view) else { return };
+        for program in search(&files, names) {
+            let found: Vec<_> = match program.names {
+                Some(names) => names.into_iter().map(Some).collect(),
+                None => vec![None],
+            };
+            let left = |name| LeftName { place: part.place.clone(), file: program.file.clone(), line: None, name };
+            self.names.left.extend(found.into_iter().map(left));
         }
     }
 }
@@ -467,11 +548,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn volumes_are_named_by_two_kinds_of_paths() {
+    fn volumes_are_named_by_three_kinds_of_paths() {
         for (path, name) in [
             ("/dev/vg/data", Some("vg/data")),
             ("/dev/mapper/vg-data", Some("vg/data")),
             ("/dev/mapper/my--vg-the--data", Some("my-vg/the-data")),
+            ("/dev/disk/by-id/dm-name-vg-data--part1", Some("vg/data-part1")),
+            ("/dev/disk/by-id/dm-uuid-LVM-abcd", None),
             ("/dev/sdb1", None),
             ("/dev/disk/by-id/scsi-1", None),
             ("/dev/mapper/mpatha", None),

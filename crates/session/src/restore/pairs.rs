@@ -116,7 +116,10 @@ fn named(manifest: &Manifest, path: &str) -> Named {
     let path = path.split('[').next().unwrap_or_default().to_owned();
     let group = volume_of_path(&path).filter(|name| has_volume(manifest, name));
     let group = group.and_then(|name| Some(Device::Volume(name.split_once('/')?.0.to_owned())));
-    Named { device: group.or_else(|| partition_of_path(&path).map(Device::Partition)), path }
+    // Xen can give a guest a whole disk that is called as a partition is.
+    let is_disk = manifest.disks.iter().any(|disk| disk.identity.path == path);
+    let partition = partition_of_path(&path).filter(|_| !is_disk).map(Device::Partition);
+    Named { device: group.or(partition), path }
 }
 
 fn has_volume(manifest: &Manifest, name: &str) -> bool {
@@ -128,24 +131,56 @@ fn has_volume(manifest: &Manifest, name: &str) -> bool {
     })
 }
 
-/// The number in the name of a partition.
+/// What links of udev to disks begin with. Arrays (`md-`, `raid-`), volumes (`dm-`) and members (`lvm-pv-`) are in the
+/// same directory, and a volume may be called as a partition is.
+const DISK_IDS: [&str; 10] =
+    ["ata-", "scsi-", "wwn-", "nvme-", "virtio-", "usb-", "mmc-", "memstick-", "ieee1394-", "cciss-"];
+/// The same for where disks are attached. Nothing else has a place, but an unknown name is no answer.
+const DISK_PATHS: [&str; 8] = ["pci-", "virtio-pci-", "platform-", "acpi-", "ccw-", "scm-", "xen-", "ip-"];
+/// The kernel's kinds of disks with letters, and how many of those are believed: the first 702 disks have two, and a
+/// link called `vdata1` or `sdata1` would pass with three.
+const LETTERED: [&str; 4] = ["sd", "vd", "hd", "xvd"];
+const LETTERS_LIMIT: usize = 2;
+/// What stands in front of each number in the names of the others.
+const NUMBERED: [&[&str]; 4] = [&["nvme", "n", "p"], &["mmcblk", "p"], &["cciss/c", "d", "p"], &["ida/c", "d", "p"]];
+
+/// The number in the name of a partition of a disk; `None` for everything that may be something else.
+///
+/// Source: systemd `rules.d/60-persistent-storage.rules` and `63-md-raid-arrays.rules`, `udev-builtin-path_id.c`; LVM
+/// `13-dm-disk.rules`; Linux `block/genhd.c` and `drivers/scsi/sd.c` for the names of disks.
 fn partition_of_path(path: &str) -> Option<u32> {
-    let by_link = ["/dev/disk/by-id/", "/dev/disk/by-path/"].iter().find_map(|start| path.strip_prefix(start));
-    let digits = if let Some(link) = by_link {
-        link.rsplit_once("-part")?.1
-    } else {
-        let name = path.strip_prefix("/dev/")?;
-        let letters = ["sd", "vd", "hd", "xvd"].iter().find_map(|kind| name.strip_prefix(kind));
-        let digits = letters.map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_lowercase()));
-        match digits {
-            Some(digits) => digits,
-            None => {
-                let rest = ["nvme", "mmcblk"].iter().find_map(|kind| name.strip_prefix(kind))?;
-                rest.rsplit_once('p').filter(|(disk, _)| disk.ends_with(|c: char| c.is_ascii_digit()))?.1
-            }
+    let name = path.strip_prefix("/dev/")?;
+    for (directory, kinds) in [("disk/by-id/", &DISK_IDS[..]), ("disk/by-path/", &DISK_PATHS[..])] {
+        if let Some(link) = name.strip_prefix(directory) {
+            let (disk, number) = link.rsplit_once("-part")?;
+            let is_of_disk = kinds.iter().any(|kind| disk.starts_with(kind)) && !disk.contains('/');
+            return number_of(number).filter(|_| is_of_disk);
         }
-    };
-    digits.parse().ok().filter(|number| *number > 0)
+    }
+    if let Some(rest) = LETTERED.iter().find_map(|kind| name.strip_prefix(kind)) {
+        let number = rest.trim_start_matches(|c: char| c.is_ascii_lowercase());
+        let letters = rest.len().saturating_sub(number.len());
+        return number_of(number).filter(|_| (1..=LETTERS_LIMIT).contains(&letters));
+    }
+    NUMBERED.iter().find_map(|parts| last_number(name, parts))
+}
+
+/// The number behind the last of these, each of which is followed by one.
+fn last_number(name: &str, parts: &[&str]) -> Option<u32> {
+    let (mut rest, mut last) = (name, "");
+    for part in parts {
+        rest = rest.strip_prefix(part)?;
+        let behind = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        last = rest.strip_suffix(behind).filter(|digits| !digits.is_empty())?;
+        rest = behind;
+    }
+    number_of(last).filter(|_| rest.is_empty())
+}
+
+/// A number as the kernel writes that of a partition.
+fn number_of(digits: &str) -> Option<u32> {
+    let is_plain = !digits.starts_with(['0', '+']);
+    digits.parse().ok().filter(|_| is_plain)
 }
 
 #[cfg(test)]
@@ -159,7 +194,63 @@ mod tests {
             ("/dev/vdab15", Some(15)),
             ("/dev/nvme0n1p3", Some(3)),
             ("/dev/mmcblk0p2", Some(2)),
+            ("/dev/sdzz128", Some(128)),
+            ("/dev/hdc2", Some(2)),
+            ("/dev/xvdb1", Some(1)),
+            ("/dev/cciss/c0d1p5", Some(5)),
+            ("/dev/nvme10n12p34", Some(34)),
             ("/dev/disk/by-id/scsi-36000c29-part4", Some(4)),
+            ("/dev/disk/by-id/ata-WDC_WD10-68F_WD-1-part1", Some(1)),
+            ("/dev/disk/by-id/wwn-0x5000c500a1b2c3d4-part2", Some(2)),
+            ("/dev/disk/by-id/nvme-eui.0025388b710c2a5f-part3", Some(3)),
+            ("/dev/disk/by-id/virtio-data-part1", Some(1)),
+            ("/dev/disk/by-id/usb-Stick_1-0:0-part1", Some(1)),
+            ("/dev/disk/by-id/mmc-SD16G_0x1-part1", Some(1)),
+            ("/dev/disk/by-id/ieee1394-0011-part1", Some(1)),
+            ("/dev/disk/by-path/pci-0000:00:1f.2-ata-1-part6", Some(6)),
+            ("/dev/disk/by-path/virtio-pci-0000:00:05.0-part2", Some(2)),
+            ("/dev/disk/by-path/ip-10.0.0.1:3260-iscsi-iqn.2020-01.a:b-lun-0-part1", Some(1)),
+            ("/dev/disk/by-path/acpi-VMBUS:00-scsi-0:0:0:0-part1", Some(1)),
+            // Partitions in arrays, and whatever else is no partition of a disk.
+            ("/dev/disk/by-id/md-uuid-3aaa0122:29827cfa:5331ad66:ca767371-part1", None),
+            ("/dev/disk/by-id/md-name-node:0-part1", None),
+            ("/dev/disk/by-id/raid-isw_Volume0-part1", None),
+            ("/dev/disk/by-id/dm-name-vg-data--part1", None),
+            ("/dev/disk/by-id/dm-name-mpatha-part1", None),
+            ("/dev/disk/by-id/dm-uuid-part1-mpath-36000c29", None),
+            ("/dev/disk/by-id/dm-uuid-LVM-abcd-part1", None),
+            ("/dev/disk/by-id/lvm-pv-uuid-abcd-part1", None),
+            ("/dev/disk/by-id/bcache-part1", None),
+            ("/dev/disk/by-id/scsi-36000c29-part", None),
+            ("/dev/disk/by-id/scsi-36000c29-part0", None),
+            ("/dev/disk/by-id/scsi-36000c29-part01", None),
+            ("/dev/disk/by-id/scsi-36000c29-part/by-partnum/1", None),
+            ("/dev/disk/by-id/my-part1", None),
+            ("/dev/disk/by-path/my-part1", None),
+            ("/dev/disk/by-path/pci-0-part/x-part1", None),
+            ("/dev/disk/by-label/scsi-part1", None),
+            ("/dev/vdata1", None),
+            ("/dev/sdata1", None),
+            ("/dev/sd1", None),
+            ("/dev/sda01", None),
+            ("/dev/sda+1", None),
+            ("/dev/sda0", None),
+            ("/dev/sda1x", None),
+            ("/dev/sdisk1", None),
+            ("/dev/sd/a1", None),
+            ("/dev/nvmetank0p1", None),
+            ("/dev/nvme0p1", None),
+            ("/dev/nvme0n1px", None),
+            ("/dev/mmcblk0boot0p1", None),
+            ("/dev/mmcblkp1", None),
+            ("/dev/cciss/c0d1", None),
+            ("/dev/cciss/data1", None),
+            ("/dev/md127p1", None),
+            ("/dev/md_d0p1", None),
+            ("/dev/dm-1", None),
+            ("/dev/drbd1", None),
+            ("/dev/loop0p1", None),
+            ("sda1", None),
             ("/dev/sda", None),
             ("/dev/nvme0n1", None),
             ("/dev/md0", None),

@@ -30,6 +30,16 @@ impl Name {
         let fits = from.len() == to.len() && from.len() >= SHORTEST && from.is_ascii() && to.is_ascii();
         fits.then(|| Self { from: from.to_owned(), to: to.to_owned() })
     }
+
+    /// A name that stays.
+    pub fn kept(name: &str) -> Option<Self> {
+        Self::new(name, name)
+    }
+
+    /// As it is in the image.
+    pub fn from(&self) -> &str {
+        &self.from
+    }
 }
 
 /// Every name in a text, in ascending order, never overlapping.

@@ -25,6 +25,9 @@ pub struct Slots {
 struct Free {
     slots: Vec<Slot>,
     is_closed: bool,
+    /// Those who wait for one.
+    #[cfg(test)]
+    waiting: usize,
 }
 
 /// Gives slots back. When it goes, nobody waits for a slot any more.
@@ -34,7 +37,13 @@ impl Slots {
     /// So many slots, each for a batch of up to `length` bytes.
     pub fn new(number: usize, length: usize) -> Self {
         let slots = (0..number).map(|_| Slot { bytes: AlignedBuffer::new(length), records: Vec::new() }).collect();
-        Self { free: Mutex::new(Free { slots, is_closed: false }), changed: Condvar::new() }
+        let free = Free {
+            slots,
+            is_closed: false,
+            #[cfg(test)]
+            waiting: 0,
+        };
+        Self { free: Mutex::new(free), changed: Condvar::new() }
     }
 
     /// The way back. There must be one of them.
@@ -52,7 +61,15 @@ impl Slots {
             if let Some(slot) = free.slots.pop() {
                 return Some(slot);
             }
+            #[cfg(test)]
+            {
+                free.waiting += 1;
+            }
             free = self.changed.wait(free).unwrap_or_else(PoisonError::into_inner);
+            #[cfg(test)]
+            {
+                free.waiting -= 1;
+            }
         }
     }
 
@@ -78,6 +95,10 @@ impl Drop for Returns<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, mpsc};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     #[test]
@@ -93,13 +114,23 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_a_slot_that_can_not_come() {
-        let slots = Slots::new(1, 4096);
+        const LIMIT: Duration = Duration::from_secs(60);
+        let slots = Arc::new(Slots::new(1, 4096));
         let returns = slots.returns();
         let _only = slots.take().unwrap();
-        std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| slots.take().is_none());
-            drop(returns);
-            assert!(waiting.join().unwrap());
-        });
+        let (sender, receiver) = mpsc::channel();
+        let taker = slots.clone();
+        thread::spawn(move || sender.send(taker.take().is_none()));
+        let began = Instant::now();
+        while slots.free().waiting == 0 {
+            assert!(began.elapsed() < LIMIT, "nobody waits");
+            thread::yield_now();
+        }
+        drop(returns);
+        let told = receiver.recv_timeout(LIMIT);
+        // Nobody is left behind where the test fails.
+        slots.free().is_closed = true;
+        slots.changed.notify_all();
+        assert_eq!(told, Ok(true));
     }
 }

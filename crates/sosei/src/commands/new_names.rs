@@ -2,7 +2,7 @@
 
 use crate::language::t;
 use serde_json::{Value, json};
-use session::NewNames;
+use session::{LeftName, NewNames};
 
 use super::describe;
 
@@ -34,6 +34,16 @@ pub fn lines(names: &NewNames) -> Vec<String> {
         });
     }
     lines
+}
+
+/// A name that stays in a file, and whether that is a text with lines.
+pub fn left(left: &LeftName) -> (String, bool) {
+    let file = format!("{} {}", left.place, left.file);
+    match (&left.name, left.line) {
+        (Some(name), Some(line)) => (format!("{file}:{line}: {name}"), true),
+        (Some(name), None) => (t!("restore.referrer_program", file = file, name = name).into_owned(), false),
+        (None, _) => (t!("restore.referrer_unread", file = file).into_owned(), false),
+    }
 }
 
 /// The same for programs.
