@@ -12,25 +12,16 @@
 use std::io;
 
 use block::{ReadAt, RegionExtent};
-use filesystem::drbd::Superblock;
 pub use filesystem::drbd::{SUPERBLOCK_BYTES, Version};
+use filesystem::drbd::{Superblock, flags};
 use serde::{Deserialize, Serialize};
 use zerocopy::FromBytes;
 use zerocopy::byteorder::big_endian::U64;
-
-const SECTOR: u64 = 512;
 
 /// A device for the metadata of several others (`meta-disk DEVICE [INDEX]`) keeps those of each in 128 MiB.
 const INDEX_BYTES: u64 = 128 << 20;
 /// So many indexes are looked at behind the last that is in use: each may be a chunk to be loaded.
 const INDEXES_APART: u64 = 32;
-
-const CONSISTENT: u32 = 1 << 0;
-const PRIMARY_IND: u32 = 1 << 1;
-const CRASHED_PRIMARY: u32 = 1 << 6;
-/// In the flags of 8.4, and in those of each peer of 9.
-const FULL_SYNC: u32 = 1 << 3;
-const WAS_UP_TO_DATE: u32 = 1 << 4;
 
 /// Where metadata lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,8 +105,8 @@ fn parse(superblock: Vec<u8>, kind: Kind, offset: u64, before: u64, device_size:
         Kind::Internal => raw.al_offset.get() < 0 && raw.bm_offset.get() < raw.al_offset.get(),
         Kind::External => raw.al_offset.get() > 0 && raw.bm_offset.get() > raw.al_offset.get(),
     };
-    let metadata_bytes = u64::from(raw.md_size_sect.get()).saturating_mul(SECTOR);
-    let data_bytes = raw.effective_size.get().saturating_mul(SECTOR);
+    let metadata_bytes = raw.metadata_bytes();
+    let data_bytes = raw.data_bytes();
     let place = before.saturating_add(offset);
     if !places || metadata_bytes == 0 || metadata_bytes > device_size || (kind == Kind::Internal && data_bytes > place)
     {
@@ -135,7 +126,7 @@ impl Metadata {
     /// Whether the node did not give up the mirror in order: it was primary when it stopped. That the activity log is
     /// to be applied says nothing: kernels leave that mark also after an orderly shutdown.
     pub fn was_in_use(&self) -> bool {
-        self.flags & (PRIMARY_IND | CRASHED_PRIMARY) != 0
+        self.flags & (flags::PRIMARY | flags::CRASHED_PRIMARY) != 0
     }
 
     /// Whether both halves hold the same generation of data.
@@ -163,13 +154,13 @@ impl Metadata {
     pub fn marked(&self) -> Vec<u8> {
         let mut marked = self.superblock.clone();
         let Ok((raw, _)) = Superblock::mut_from_prefix(&mut marked) else { return marked };
-        let cleared = self.flags & !(CONSISTENT | WAS_UP_TO_DATE);
+        let cleared = self.flags & !(flags::CONSISTENT | flags::WAS_UP_TO_DATE);
         match self.version {
-            Version::V08 => raw.flags.set(cleared | FULL_SYNC),
+            Version::V08 => raw.flags.set(cleared | flags::FULL_SYNC),
             Version::V09 => {
                 raw.flags.set(cleared);
                 for peer in &mut raw.peers {
-                    peer.flags.set(peer.flags.get() | FULL_SYNC);
+                    peer.flags.set(peer.flags.get() | flags::FULL_SYNC);
                 }
             }
         }

@@ -11,22 +11,19 @@ use block::{ReadAt, read_vec};
 use zerocopy::FromBytes;
 
 use crate::{Error, Layer};
-pub use superblock::{Peer, SUPERBLOCK_BYTES, Superblock, Version};
-
-const SECTOR: u64 = 512;
+pub use superblock::{Peer, SUPERBLOCK_BYTES, Superblock, Version, flags};
 
 /// The reason for saving data whole that is between two states.
 pub const INCONSISTENT: &str = "DRBD says that its data is not consistent";
 
-const FLAG_CONSISTENT: u32 = 1;
 /// Names of the flags that tell an operator something.
-const FLAGS: [(u32, &str); 6] = [
-    (FLAG_CONSISTENT, "consistent"),
-    (1 << 1, "primary"),
-    (1 << 3, "full-sync"),
-    (1 << 4, "was-up-to-date"),
-    (1 << 5, "peer-outdated"),
-    (1 << 6, "crashed-primary"),
+const NAMES: [(u32, &str); 6] = [
+    (flags::CONSISTENT, "consistent"),
+    (flags::PRIMARY, "primary"),
+    (flags::FULL_SYNC, "full-sync"),
+    (flags::WAS_UP_TO_DATE, "was-up-to-date"),
+    (flags::PEER_OUTDATED, "peer-outdated"),
+    (flags::CRASHED_PRIMARY, "crashed-primary"),
 ];
 
 /// What the metadata of DRBD says.
@@ -84,19 +81,19 @@ fn at(device: &dyn ReadAt, position: u64) -> Result<Option<Metadata>, Error> {
     let Ok(raw) = Superblock::ref_from_bytes(&bytes) else { return Ok(None) };
     let Some(version) = raw.version() else { return Ok(None) };
     let first = i64::from(raw.al_offset.get().min(raw.bm_offset.get())).saturating_mul(512);
-    let length = u64::from(raw.md_size_sect.get()).saturating_mul(SECTOR);
-    let Some(start) = position.checked_add_signed(first.min(0)).filter(|_| length >= SUPERBLOCK_BYTES) else {
+    let Some(start) = position.checked_add_signed(first.min(0)).filter(|_| raw.metadata_bytes() >= SUPERBLOCK_BYTES)
+    else {
         let actual = format!("offsets {} and {}", raw.al_offset, raw.bm_offset);
         return Err(Error::corrupt(position, "DRBD metadata inside its device", actual));
     };
-    let flags = raw.flags.get();
+    let set = raw.flags.get();
     Ok(Some(Metadata {
         version,
-        size: raw.effective_size.get().saturating_mul(SECTOR),
+        size: raw.data_bytes(),
         current_uuid: format!("{:016x}", raw.current_uuid),
         device_uuid: format!("{:016x}", raw.device_uuid(version)),
-        flags: FLAGS.iter().filter(|(flag, _)| flags & flag != 0).map(|(_, name)| *name).collect(),
-        is_consistent: flags & FLAG_CONSISTENT != 0,
+        flags: NAMES.iter().filter(|(flag, _)| set & flag != 0).map(|(_, name)| *name).collect(),
+        is_consistent: set & flags::CONSISTENT != 0,
         is_unclean: raw.is_unclean(),
         start,
     }))

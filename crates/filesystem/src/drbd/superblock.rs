@@ -32,6 +32,24 @@ const MAGIC_08: u32 = 0x8374_026B;
 const MAGIC_08_UNCLEAN: u32 = 0x8374_026C;
 const MAGIC_09: u32 = 0x8374_026D;
 
+const SECTOR: u64 = 512;
+
+/// What the flags of a superblock say.
+pub mod flags {
+    /// Every block is as it was on the peer at one moment.
+    pub const CONSISTENT: u32 = 1 << 0;
+    /// The node was primary.
+    pub const PRIMARY: u32 = 1 << 1;
+    /// All of it is to be copied from the peer. In version 9 this stands in the flags of each peer.
+    pub const FULL_SYNC: u32 = 1 << 3;
+    /// The data were up to date.
+    pub const WAS_UP_TO_DATE: u32 = 1 << 4;
+    /// The data of the peer are older.
+    pub const PEER_OUTDATED: u32 = 1 << 5;
+    /// The node was primary, and went down.
+    pub const CRASHED_PRIMARY: u32 = 1 << 6;
+}
+
 /// Which DRBD wrote the metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Version {
@@ -106,6 +124,16 @@ impl Superblock {
     /// The activity log waits.
     pub fn is_unclean(&self) -> bool {
         self.magic.get() == MAGIC_08_UNCLEAN
+    }
+
+    /// Bytes that the peers have agreed on.
+    pub fn data_bytes(&self) -> u64 {
+        self.effective_size.get().saturating_mul(SECTOR)
+    }
+
+    /// Bytes of all metadata.
+    pub fn metadata_bytes(&self) -> u64 {
+        u64::from(self.md_size_sect.get()).saturating_mul(SECTOR)
     }
 
     /// What the device is called: not a UUID, but what blkid prints in its place.
