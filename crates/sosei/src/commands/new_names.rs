@@ -36,13 +36,13 @@ pub fn lines(names: &NewNames) -> Vec<String> {
     lines
 }
 
-/// A name that stays in a file, and whether that is a text with lines.
-pub fn left(left: &LeftName) -> (String, bool) {
+/// A name that stays in a file.
+pub fn left(left: &LeftName) -> String {
     let file = format!("{} {}", left.place, left.file);
     match (&left.name, left.line) {
-        (Some(name), Some(line)) => (format!("{file}:{line}: {name}"), true),
-        (Some(name), None) => (t!("restore.referrer_program", file = file, name = name).into_owned(), false),
-        (None, _) => (t!("restore.referrer_unread", file = file).into_owned(), false),
+        (Some(name), Some(line)) => format!("{file}:{line}: {name}"),
+        (Some(name), None) => t!("restore.referrer_program", file = file, name = name).into_owned(),
+        (None, _) => t!("restore.referrer_unread", file = file).into_owned(),
     }
 }
 

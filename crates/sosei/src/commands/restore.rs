@@ -383,17 +383,7 @@ fn referrers(plan: &RestorePlan) -> Vec<String> {
         names.extend(partitions.filter_map(|partition| partition.guid.clone()));
         names.extend(disk.layout.signature.clone());
     }
-    let found = found_in(&plan.manifest);
-    let mut lines: Vec<String> = systems::stale_references(&found, &names, &plan.new_names.fixed).collect();
-    for left in &plan.new_names.left {
-        let (line, is_text) = new_names::left(left);
-        // The systems in the image have told of most lines already.
-        let start = line.split_inclusive(": ").next().unwrap_or_default();
-        if !is_text || !lines.iter().any(|known| known.starts_with(start)) {
-            lines.push(line);
-        }
-    }
-    lines
+    systems::stale_references(&found_in(&plan.manifest), &names, &plan.new_names)
 }
 
 /// What got another name.

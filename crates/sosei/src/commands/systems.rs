@@ -1,9 +1,11 @@
 //! Words for the systems on disks, and for what they refer to.
 
+use std::collections::BTreeSet;
+
 use crate::language::t;
 use cluster::offline::{Found, Letter, Reference, ReferenceKind, System, SystemKind, Volume};
 use layout::{BootEntries, Layout, TableKind};
-use session::FixedReference;
+use session::NewNames;
 
 /// The systems in one line each: place, name, host, cluster.
 pub fn summary(found: &Found) -> Vec<String> {
@@ -118,40 +120,41 @@ pub fn boot_lines(boot: &BootEntries) -> Vec<String> {
 }
 
 /// Files that still name what a disk with new names is not called any more: file, line, and what stands there. Those that
-/// were changed are left out.
-pub fn stale_references<'a>(
-    found: &'a Found,
-    names: &'a [String],
-    fixed: &'a [FixedReference],
-) -> impl Iterator<Item = String> + 'a {
+/// were changed are left out; what could not be changed is told where no system on the disks has told of that line.
+pub fn stale_references(found: &Found, names: &[String], new_names: &NewNames) -> Vec<String> {
     // A device is also named by a path that ends with its name.
     let last = |value: &str| value.rsplit('/').next().unwrap_or_default().to_owned();
-    let is_named = move |value: &str| names.iter().any(|name| name.eq_ignore_ascii_case(&last(value)));
-    let is_fixed = move |system: &System, reference: &Reference| {
-        fixed.iter().any(|fixed| {
+    let is_named = |value: &str| names.iter().any(|name| name.eq_ignore_ascii_case(&last(value)));
+    let is_fixed = |system: &System, reference: &Reference| {
+        new_names.fixed.iter().any(|fixed| {
             (&fixed.place, &fixed.file, fixed.line) == (&system.place, &reference.file, reference.line)
                 && fixed.from.eq_ignore_ascii_case(&last(&reference.value))
         })
     };
-    found.systems.iter().flat_map(move |system| {
-        let lines = system
-            .references
-            .iter()
-            .filter(move |reference| matches!(reference.kind, ReferenceKind::Initramfs) || is_named(&reference.value))
-            .filter(move |reference| !is_fixed(system, reference));
-        let files = lines.map(move |reference| match reference.kind {
-            ReferenceKind::Initramfs => format!("{} {}", system.place, reference.file),
-            _ => format!("{} {}:{}: {}", system.place, reference.file, reference.line, reference.text),
-        });
-        let is_lost = move |volume: &Volume| match volume {
-            Volume::Mbr { signature, .. } => is_named(signature),
-            Volume::Guid { guid } => is_named(guid),
-            Volume::Device { .. } => false,
-        };
-        let letters = system.letters.iter().filter(move |letter| is_lost(&letter.volume));
-        let letters = letters.map(move |letter| format!("{} MountedDevices: {}", system.place, letter.name));
-        let boot = system.boot_devices.iter().filter(move |device| is_lost(&device.volume));
-        let boot = boot.map(move |device| format!("{} {}: {}", system.place, device.file, device.object));
-        files.chain(letters).chain(boot)
-    })
+    let is_lost = |volume: &Volume| match volume {
+        Volume::Mbr { signature, .. } => is_named(signature),
+        Volume::Guid { guid } => is_named(guid),
+        Volume::Device { .. } => false,
+    };
+    let (mut lines, mut told) = (Vec::new(), BTreeSet::new());
+    for system in &found.systems {
+        let place = &system.place;
+        for reference in system.references.iter().filter(|reference| !is_fixed(system, reference)) {
+            let Reference { file, line, text, value, kind, .. } = reference;
+            if *kind == ReferenceKind::Initramfs {
+                lines.push(format!("{place} {file}"));
+            } else if is_named(value) {
+                told.insert((place, file, *line));
+                lines.push(format!("{place} {file}:{line}: {text}"));
+            }
+        }
+        let letters = system.letters.iter().filter(|letter| is_lost(&letter.volume));
+        lines.extend(letters.map(|letter| format!("{place} MountedDevices: {}", letter.name)));
+        let boot = system.boot_devices.iter().filter(|device| is_lost(&device.volume));
+        lines.extend(boot.map(|device| format!("{place} {}: {}", device.file, device.object)));
+    }
+    let left = new_names.left.iter();
+    let left = left.filter(|left| left.line.is_none_or(|line| told.insert((&left.place, &left.file, line))));
+    lines.extend(left.map(super::new_names::left));
+    lines
 }
