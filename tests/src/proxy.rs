@@ -189,15 +189,10 @@ impl Proxy {
     /// # Panics
     /// After [`LIMIT`].
     pub fn wait_for_stall(&self) {
-        let mut faults = self.shared.faults.lock().unwrap();
-        let began = Instant::now();
-        while !faults.is_stalled {
-            if began.elapsed() > LIMIT {
-                faults.stalls_at = None;
-                drop(faults);
-                panic!("{} bytes were sent", self.sent_bytes());
-            }
-            faults = self.shared.changed.wait_timeout(faults, Duration::from_millis(50)).unwrap().0;
+        if !self.wait(|faults| faults.is_stalled) {
+            // Nobody is left who would let it go on.
+            self.change(|faults| faults.stalls_at = None);
+            panic!("{} bytes were sent", self.sent_bytes());
         }
     }
 
@@ -234,7 +229,7 @@ impl Proxy {
     /// # Panics
     /// After [`LIMIT`].
     pub fn wait_for_sent(&self, bytes: u64) {
-        self.wait_for(bytes, "sent", || self.sent_bytes());
+        assert!(self.wait(|_| self.sent_bytes() >= bytes), "{} of {bytes} bytes were sent", self.sent_bytes());
     }
 
     /// Waits until the server has sent this many bytes since the proxy was made.
@@ -242,19 +237,14 @@ impl Proxy {
     /// # Panics
     /// After [`LIMIT`].
     pub fn wait_for_received(&self, bytes: u64) {
-        self.wait_for(bytes, "received", || self.received_bytes());
+        let is_met = self.wait(|_| self.received_bytes() >= bytes);
+        assert!(is_met, "{} of {bytes} bytes were received", self.received_bytes());
     }
 
-    fn wait_for(&self, bytes: u64, what: &str, counted: impl Fn() -> u64) {
-        let mut faults = self.shared.faults.lock().unwrap();
-        let began = Instant::now();
-        while counted() < bytes {
-            if began.elapsed() > LIMIT {
-                drop(faults);
-                panic!("{} of {bytes} bytes were {what}", counted());
-            }
-            faults = self.shared.changed.wait_timeout(faults, Duration::from_millis(50)).unwrap().0;
-        }
+    /// Waits, and says whether it came within [`LIMIT`].
+    fn wait(&self, is_met: impl Fn(&Faults) -> bool) -> bool {
+        let faults = self.shared.faults.lock().unwrap();
+        !self.shared.changed.wait_timeout_while(faults, LIMIT, |faults| !is_met(faults)).unwrap().1.timed_out()
     }
 
     fn change(&self, change: impl FnOnce(&mut Faults)) {

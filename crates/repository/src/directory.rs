@@ -302,9 +302,7 @@ fn name_by_link(from: &Path, to: &Path, answer: io::Result<()>) -> io::Result<()
 
 /// Whether two names hold the same: numbers of files are not kept by every server.
 fn is_same(one: &Path, other: &Path) -> bool {
-    let read = |path| fs::read(path).ok();
-    let size = |path| fs::metadata(path).map(|metadata| metadata.len()).ok();
-    size(one).is_some() && size(one) == size(other) && read(one).is_some_and(|bytes| Some(bytes) == read(other))
+    matches!((fs::read(one), fs::read(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 /// Who keeps the files of a directory.
